@@ -1,0 +1,75 @@
+package policy
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Request is what is judged: a new connection or datagram at one end, and its L7 part if it has one.
+type Request struct {
+	Direction Direction
+	// Endpoint is the address of the pod whose policy judges (the server on ingress).
+	Endpoint netip.Addr
+	Peer     netip.Addr
+	Protocol Protocol
+	// Port is the destination port.
+	Port uint16
+	// HTTP is nil for a request on layers 3 and 4 only; a Redirected verdict is final then.
+	HTTP *HTTPRequest
+}
+
+// HTTPRequest is an HTTP request as a proxy reads it.
+type HTTPRequest struct {
+	Method string
+	// Path is the path and query as sent, before normalisation.
+	Path string
+	Host string
+	// Header has lower-case names, and a value for each time that the header was sent.
+	Header map[string][]string
+}
+
+// Decision is a verdict and the rule that explains it.
+type Decision struct {
+	Verdict Verdict
+	// Rule is the rule that decided; the zero value for default deny and for traffic that no policy selects.
+	Rule RuleID
+	// Class is set where the connection is Redirected.
+	Class ClassID
+	// Reason is for people: "no rule matched", "denied by rule", "not selected by a policy".
+	Reason string
+}
+
+// Event is one verdict that was given, from whichever backend gave it.
+type Event struct {
+	Time      time.Time
+	Node      string
+	Source    EventSource
+	Direction Direction
+	Verdict   Verdict
+	Rule      RuleID
+	// Src and Dst are the connection's own client and server.
+	Src, Dst   netip.AddrPort
+	Protocol   Protocol
+	SrcID      Identity
+	DstID      Identity
+	DropReason string
+	// HTTP is nil for events on layers 3 and 4.
+	HTTP *HTTPEvent
+}
+
+// EventSource is the backend that gave a verdict.
+type EventSource uint8
+
+// The sources.
+const (
+	SourceBPF   EventSource = 0
+	SourceEnvoy EventSource = 1
+)
+
+// HTTPEvent is the HTTP part of an Event.
+type HTTPEvent struct {
+	Method, Host, Path, Version string
+	// Code is the response's status; 0 if there was none.
+	Code    int
+	Latency time.Duration
+}

@@ -1,0 +1,104 @@
+package policy
+
+import "net/netip"
+
+// NodePolicy is what one node must enforce: sorted, and equal for equal input.
+type NodePolicy struct {
+	Node string
+	// Endpoints are the node's pods that a policy selects, by Key.
+	Endpoints []EndpointPolicy
+	// Tables are the verdict tables that Endpoints name, by ID.
+	Tables []Table
+	// Classes are the rule classes that the tables' entries name, by ID.
+	Classes []Class
+	// Applied are the policies that select one of the node's pods, by Ref.
+	Applied []AppliedPolicy
+	// Addresses say who is behind every address of the cluster and of the policies'
+	// CIDRs, by Prefix. They are the same on every node, but for what is IdentityHost.
+	Addresses []Address
+	// Identities are the labels of the identities in Addresses, by number.
+	Identities []IdentityLabels
+}
+
+// EndpointPolicy is one pod and the tables that judge its traffic.
+type EndpointPolicy struct {
+	Key      string
+	UID      string
+	Identity Identity
+	Addrs    []netip.Addr
+	// HostNetwork pods cannot be enforced; they are here so that this is reported.
+	HostNetwork bool
+	// Ingress and Egress are Table IDs; "" means that no policy selects the direction,
+	// and everything is allowed in it.
+	Ingress, Egress TableID
+}
+
+// TableID names a Table by the rules it is made of: pods with the same rules share it.
+type TableID string
+
+// Table is the verdicts of one direction, shared by all endpoints that the same rules select.
+type Table struct {
+	ID        TableID
+	Direction Direction
+	// DefaultDeny is what happens to a packet that no entry matches.
+	DefaultDeny bool
+	// Audit is true where every policy in the table is in Audit mode.
+	Audit bool
+	// Entries are sorted by Identity, Protocol, Port, PrefixLen. For one packet the
+	// entries of the peer's own identity are asked first, then those of IdentityAny;
+	// in each, the most specific (Protocol, Port/PrefixLen) decides. Each entry is
+	// already the union of all rules that apply to what it matches.
+	Entries []Entry
+}
+
+// Entry is one verdict.
+type Entry struct {
+	Identity Identity
+	// Protocol 0 is every protocol; Port then is 0 with PrefixLen 0.
+	Protocol Protocol
+	// Port with PrefixLen is a range of destination ports: the ports whose PrefixLen
+	// highest bits are Port's. 16 is one port, 0 every port. For ICMP the port is the
+	// type in the high byte, with PrefixLen 8 (one type) or 0.
+	Port      uint16
+	PrefixLen uint8
+	Verdict   Verdict
+	// Class is set when Verdict is Redirected.
+	Class ClassID
+	// Rules are the rules that made the entry, sorted; the first is the one that events name.
+	Rules []RuleID
+}
+
+// Verdict is what happens to a packet, connection or request.
+type Verdict uint8
+
+// The verdicts. Redirected leaves it to the class's L7 rules.
+const (
+	Denied     Verdict = 0
+	Forwarded  Verdict = 1
+	Redirected Verdict = 2
+	Audited    Verdict = 3
+)
+
+// ClassID names a Class by its direction and by which rules it holds (policy and path),
+// not by their text: an edited rule keeps its class.
+type ClassID string
+
+// Class is a set of L7 rules that are judged together, by one Envoy listener.
+type Class struct {
+	ID        ClassID
+	Direction Direction
+	// HTTP are the rules, sorted by ID. Denies are looked at before allows.
+	HTTP []HTTPRule
+	// AllowAll is set when an L4 rule allows what no HTTP rule denies: everything else
+	// goes on and is seen. It is the L4 rule that does so.
+	AllowAll *RuleID
+	// Audit is true where nothing is to be refused.
+	Audit bool
+}
+
+// AppliedPolicy is a policy and the generation of it that a NodePolicy holds.
+type AppliedPolicy struct {
+	Ref        Ref
+	UID        string
+	Generation int64
+}
