@@ -1,0 +1,46 @@
+# shellcheck shell=bash
+# A node is one tree of processes below one unshare: ending that one ends the node.
+
+start_nodes() {
+  local node
+  for node in "${NODES[@]}"; do
+    mkdir -p "$STATE/$node/loaded" "$STATE/$node/conf"
+    cp "$STATE/pki/ca.crt" "$STATE/$node/conf/ca.crt"
+    cp "$STATE/pki/$node.kubeconfig" "$STATE/$node/conf/kubelet.kubeconfig"
+    cp "$STATE/pki/kube-proxy.kubeconfig" "$STATE/$node/conf/kube-proxy.kubeconfig"
+    write_node_config "$node" "$STATE/$node/conf"
+    daemon "$node" nsenter --net="/run/netns/$(node_ns "$node")" \
+      unshare --mount --propagation slave --uts --pid --fork --kill-child \
+      bash "$here/lib/node-init.sh" "$node" "$STATE" "$(bin_dir)" "$(node_ip "$node")"
+  done
+}
+
+# write_node_config NODE DIR fills the templates of the node's programs.
+write_node_config() {
+  local file
+  for file in "$here"/node/*; do
+    sed -e "s|@NODE@|$1|g" -e "s|@IP@|$(node_ip "$1")|g" -e "s|@POD_CIDR@|$(pod_cidr "$1")|g" \
+      -e "s|@CGROUP@|/$CLUSTER-$1|g" -e "s|@DNS_IP@|$DNS_IP|g" "$file" >"$2/$(basename "$file")"
+  done
+}
+
+# node_pid is the process that everything in the node descends from, as the machine numbers it.
+node_pid() { cat "$STATE/$1/pid" 2>/dev/null; }
+
+node_alive() {
+  local pid
+  pid=$(node_pid "$1") && [ -d "/proc/$pid" ] &&
+    [ "/proc/$pid/ns/net" -ef "/run/netns/$(node_ns "$1")" ]
+}
+
+node_exec() {
+  local node=${1:-} pid
+  [ $# -gt 1 ] || die "usage: cluster node NAME COMMAND…"
+  need_root
+  node_alive "$node" || die "node $node does not run"
+  pid=$(node_pid "$node")
+  shift
+  nsenter -t "$pid" -m -u -n -p -- "$@"
+}
+
+node_serves() { node_exec "$1" test -S /run/containerd/containerd.sock; }
