@@ -110,6 +110,7 @@ func (d debian) files(b *builder) (tree, error) {
 		}
 	}
 	certificates(t)
+	alternatives(t)
 	return t, nil
 }
 

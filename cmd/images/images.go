@@ -37,6 +37,7 @@ func images() []Image {
 				base{},
 				goProgram{Package: "./cmd/enforcer", Binary: "septum-enforcer", Path: "/septum-enforcer"},
 				goProgram{Package: "./cmd/proxy", Binary: "septum-proxy", Path: "/septum-proxy"},
+				goProgram{Package: "./cmd/uninstall", Binary: "septum-uninstall", Path: "/septum-uninstall"},
 			},
 			// The DaemonSet drops all capabilities but the few that the data path needs;
 			// they are of no use to another user than root.
@@ -80,7 +81,7 @@ func images() []Image {
 func toolboxPackages() []string {
 	return []string{
 		"bash", "bind9-dnsutils", "ca-certificates", "coreutils", "curl", "dash", "findutils", "grep",
-		"gzip", "iproute2", "iputils-ping", "jq", "kcat", "less", "netcat-openbsd", "openssl",
+		"gzip", "iproute2", "iputils-ping", "jq", "kcat", "less", "mawk", "netcat-openbsd", "openssl",
 		"procps", "sed", "tar", "util-linux", "wrk",
 	}
 }

@@ -26,3 +26,15 @@ func certificates(t tree) {
 		t.bytes("etc/ssl/certs/ca-certificates.crt", 0o644, bundle.Bytes())
 	}
 }
+
+// alternatives makes the links that the packages' scripts would make with update-alternatives.
+func alternatives(t tree) {
+	for _, link := range []struct{ name, target string }{
+		{"usr/bin/awk", "mawk"},
+		{"usr/bin/nc", "nc.openbsd"},
+	} {
+		if _, ok := t["usr/bin/"+link.target]; ok {
+			t.symlink(link.name, link.target)
+		}
+	}
+}

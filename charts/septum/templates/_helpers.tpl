@@ -1,0 +1,85 @@
+{{/* Labels of every object; takes (list $ "component"). */}}
+{{- define "septum.labels" -}}
+{{- $root := index . 0 -}}
+{{ include "septum.selector" . }}
+app.kubernetes.io/version: {{ $root.Chart.AppVersion | quote }}
+app.kubernetes.io/part-of: septum
+app.kubernetes.io/managed-by: {{ $root.Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version }}
+{{- end -}}
+
+{{/* Labels that select a component's pods; they never change. */}}
+{{- define "septum.selector" -}}
+{{- $root := index . 0 -}}
+app.kubernetes.io/name: septum
+app.kubernetes.io/instance: {{ $root.Release.Name }}
+app.kubernetes.io/component: {{ index . 1 }}
+{{- end -}}
+
+{{/* An image's name; takes (list $ .Values.operator.image). */}}
+{{- define "septum.image" -}}
+{{- $root := index . 0 -}}
+{{- $image := index . 1 -}}
+{{- $registry := $image.registry | default $root.Values.image.registry -}}
+{{- $name := $image.repository -}}
+{{- if $registry }}{{ $name = printf "%s/%s" (trimSuffix "/" $registry) $name }}{{ end -}}
+{{- if $image.digest -}}
+{{ printf "%s@%s" $name $image.digest }}
+{{- else -}}
+{{ printf "%s:%s" $name ($image.tag | default $root.Values.image.tag | default $root.Chart.AppVersion) }}
+{{- end -}}
+{{- end -}}
+
+{{/* Pull secrets of a pod. */}}
+{{- define "septum.pullSecrets" -}}
+{{- with .Values.image.pullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{/* The enforcer's capabilities: BPF and PERFMON load programs, NET_ADMIN attaches them and makes links
+     and routes, SYS_ADMIN enters the network namespaces of pods. */}}
+{{- define "septum.enforcerSecurityContext" -}}
+runAsUser: 0
+runAsGroup: 0
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities:
+  drop: [ALL]
+  add: [BPF, NET_ADMIN, PERFMON, SYS_ADMIN]
+{{- end -}}
+
+{{/* The host directories that the enforcer and its cleanup use. */}}
+{{- define "septum.enforcerMounts" -}}
+# HostToContainer: namespaces of pods that come later must appear here too.
+- {name: netns, mountPath: /run/netns, mountPropagation: HostToContainer, readOnly: true}
+- {name: run, mountPath: /run/septum}
+- {name: state, mountPath: /var/lib/septum}
+- {name: bpf, mountPath: /sys/fs/bpf, mountPropagation: HostToContainer}
+- {name: cgroup, mountPath: /sys/fs/cgroup, mountPropagation: HostToContainer, readOnly: true}
+{{- end -}}
+
+{{- define "septum.enforcerVolumes" -}}
+- name: netns
+  hostPath: {path: {{ .Values.paths.netns }}, type: DirectoryOrCreate}
+- name: run
+  hostPath: {path: /run/septum, type: DirectoryOrCreate}
+- name: state
+  hostPath: {path: /var/lib/septum, type: DirectoryOrCreate}
+- name: bpf
+  hostPath: {path: {{ .Values.paths.bpf }}, type: Directory}
+- name: cgroup
+  hostPath: {path: {{ .Values.paths.cgroup }}, type: Directory}
+{{- end -}}
+
+{{/* A CRD with the chart's labels; it is kept on uninstall, and the policies with it. */}}
+{{- define "septum.crd" -}}
+{{- $root := index . 0 -}}
+{{- $crd := index . 1 -}}
+{{- $annotations := merge (dict "helm.sh/resource-policy" "keep") ($crd.metadata.annotations | default dict) -}}
+{{- $labels := merge (include "septum.labels" (list $root "crds") | fromYaml) ($crd.metadata.labels | default dict) -}}
+{{- $_ := set $crd.metadata "annotations" $annotations -}}
+{{- $_ := set $crd.metadata "labels" $labels -}}
+{{ toYaml $crd }}
+{{- end -}}
