@@ -1,0 +1,100 @@
+// Command septum-proxy is the first process of the proxy pod: it introduces the pod to
+// the node's enforcer and keeps Envoy running.
+//
+//	septum-proxy [flags]                run
+//	septum-proxy install DIR            copy itself into DIR, with CAP_NET_RAW as file capability
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/septum-dev/septum/enforcer/launch"
+)
+
+func main() {
+	log := slog.New(slog.NewJSONHandler(os.Stderr, nil))
+	if err := run(log, os.Args[1:]); err != nil {
+		log.Error("septum-proxy ends", "error", err.Error())
+		os.Exit(1)
+	}
+}
+
+func run(log *slog.Logger, args []string) error {
+	if len(args) > 0 && args[0] == "install" {
+		if len(args) != 2 {
+			return errors.New("usage: septum-proxy install DIR")
+		}
+		self, err := os.Executable()
+		if err != nil {
+			return fmt.Errorf("find own program: %w", err)
+		}
+		return launch.Install(self, args[1], "septum-proxy")
+	}
+	flags := flag.NewFlagSet("septum-proxy", flag.ContinueOnError)
+	envoy := flags.String("envoy", "/usr/local/bin/envoy", "path of Envoy")
+	socket := flags.String("socket", "/run/septum/proxy/launch.sock", "path of the enforcer's socket")
+	concurrency := flags.Int("concurrency", 2, "Envoy's worker threads; 0 is one per processor")
+	level := flags.String("log-level", "warning", "Envoy's log level")
+	drain := flags.Duration("stop-timeout", 5*time.Second, "how long Envoy may take to end")
+	if err := flags.Parse(args); err != nil {
+		return fmt.Errorf("parse flags: %w", err)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	bootstrap := make(chan string, 1)
+	client := &launch.Client{
+		Socket: *socket, Instance: rand.Text(),
+		Ready: func(r launch.Reply) {
+			log.Info("the enforcer is ready", "bootstrap", r.Bootstrap)
+			select {
+			case bootstrap <- r.Bootstrap:
+			default: // Envoy runs already
+			}
+		},
+		Failed: func(err error) { log.Warn("not connected to the enforcer", "error", err.Error()) },
+	}
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() { client.Run(ctx) })
+	select {
+	case <-ctx.Done():
+		return nil
+	case path := <-bootstrap:
+		defer stop()
+		return runEnvoy(ctx, log, &launch.Envoy{
+			Path: *envoy, Args: envoyArgs(path, *level, *concurrency), Ambient: launch.Ambient(), StopTimeout: *drain,
+		})
+	}
+}
+
+// envoyArgs are Envoy's. A listener that goes is drained within the second that a
+// connection which no longer belongs to a class may live on.
+func envoyArgs(bootstrap, level string, concurrency int) []string {
+	args := []string{
+		"--config-path", bootstrap, "--use-dynamic-base-id", "--log-level", level,
+		"--drain-time-s", "1", "--drain-strategy", "immediate", "--parent-shutdown-time-s", "2",
+	}
+	if concurrency > 0 {
+		args = append(args, "--concurrency", strconv.Itoa(concurrency))
+	}
+	return args
+}
+
+func runEnvoy(ctx context.Context, log *slog.Logger, envoy *launch.Envoy) error {
+	envoy.Started = func(pid int) { log.Info("Envoy started", "pid", pid) }
+	envoy.Ended = func(pid int, status syscall.WaitStatus) {
+		log.Warn("Envoy ended", "pid", pid, "exit", status.ExitStatus(), "signal", status.Signal().String())
+	}
+	return envoy.Run(ctx)
+}
