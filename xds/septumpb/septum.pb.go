@@ -1516,6 +1516,68 @@ func (*ReportResponse) Descriptor() ([]byte, []int) {
 	return file_septum_proto_rawDescGZIP(), []int{19}
 }
 
+// StoredState is the last good state of a node as it is kept on disk.
+type StoredState struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Node  string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	// node_resources and cluster_resources are the resources by name, as they came.
+	NodeResources    map[string][]byte `protobuf:"bytes,2,rep,name=node_resources,json=nodeResources,proto3" json:"node_resources,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	ClusterResources map[string][]byte `protobuf:"bytes,3,rep,name=cluster_resources,json=clusterResources,proto3" json:"cluster_resources,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *StoredState) Reset() {
+	*x = StoredState{}
+	mi := &file_septum_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StoredState) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StoredState) ProtoMessage() {}
+
+func (x *StoredState) ProtoReflect() protoreflect.Message {
+	mi := &file_septum_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StoredState.ProtoReflect.Descriptor instead.
+func (*StoredState) Descriptor() ([]byte, []int) {
+	return file_septum_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *StoredState) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *StoredState) GetNodeResources() map[string][]byte {
+	if x != nil {
+		return x.NodeResources
+	}
+	return nil
+}
+
+func (x *StoredState) GetClusterResources() map[string][]byte {
+	if x != nil {
+		return x.ClusterResources
+	}
+	return nil
+}
+
 var File_septum_proto protoreflect.FileDescriptor
 
 const file_septum_proto_rawDesc = "" +
@@ -1641,7 +1703,17 @@ const file_septum_proto_rawDesc = "" +
 	"\aaudited\x18\x06 \x01(\x04R\aaudited\x12\x1f\n" +
 	"\vlast_denied\x18\a \x01(\x03R\n" +
 	"lastDenied\"\x10\n" +
-	"\x0eReportResponse2\xc6\x01\n" +
+	"\x0eReportResponse\"\xe9\x02\n" +
+	"\vStoredState\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x12Z\n" +
+	"\x0enode_resources\x18\x02 \x03(\v23.septum.xds.v1alpha1.StoredState.NodeResourcesEntryR\rnodeResources\x12c\n" +
+	"\x11cluster_resources\x18\x03 \x03(\v26.septum.xds.v1alpha1.StoredState.ClusterResourcesEntryR\x10clusterResources\x1a@\n" +
+	"\x12NodeResourcesEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\fR\x05value:\x028\x01\x1aC\n" +
+	"\x15ClusterResourcesEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\fR\x05value:\x028\x012\xc6\x01\n" +
 	"\vNodeService\x12c\n" +
 	"\fAuthenticate\x12(.septum.xds.v1alpha1.AuthenticateRequest\x1a).septum.xds.v1alpha1.AuthenticateResponse\x12R\n" +
 	"\x06Report\x12\x1f.septum.xds.v1alpha1.NodeReport\x1a#.septum.xds.v1alpha1.ReportResponse(\x010\x01B+Z)github.com/septum-dev/septum/xds/septumpbb\x06proto3"
@@ -1658,7 +1730,7 @@ func file_septum_proto_rawDescGZIP() []byte {
 	return file_septum_proto_rawDescData
 }
 
-var file_septum_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
+var file_septum_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
 var file_septum_proto_goTypes = []any{
 	(*NodeResource)(nil),         // 0: septum.xds.v1alpha1.NodeResource
 	(*ClusterResource)(nil),      // 1: septum.xds.v1alpha1.ClusterResource
@@ -1680,7 +1752,10 @@ var file_septum_proto_goTypes = []any{
 	(*NodeProblem)(nil),          // 17: septum.xds.v1alpha1.NodeProblem
 	(*RuleCounter)(nil),          // 18: septum.xds.v1alpha1.RuleCounter
 	(*ReportResponse)(nil),       // 19: septum.xds.v1alpha1.ReportResponse
-	nil,                          // 20: septum.xds.v1alpha1.IdentityLabels.LabelsEntry
+	(*StoredState)(nil),          // 20: septum.xds.v1alpha1.StoredState
+	nil,                          // 21: septum.xds.v1alpha1.IdentityLabels.LabelsEntry
+	nil,                          // 22: septum.xds.v1alpha1.StoredState.NodeResourcesEntry
+	nil,                          // 23: septum.xds.v1alpha1.StoredState.ClusterResourcesEntry
 }
 var file_septum_proto_depIdxs = []int32{
 	2,  // 0: septum.xds.v1alpha1.NodeResource.endpoint:type_name -> septum.xds.v1alpha1.Endpoint
@@ -1700,19 +1775,21 @@ var file_septum_proto_depIdxs = []int32{
 	8,  // 14: septum.xds.v1alpha1.HTTPRule.hosts:type_name -> septum.xds.v1alpha1.StringMatch
 	9,  // 15: septum.xds.v1alpha1.HTTPRule.headers:type_name -> septum.xds.v1alpha1.HeaderMatch
 	8,  // 16: septum.xds.v1alpha1.HeaderMatch.value:type_name -> septum.xds.v1alpha1.StringMatch
-	20, // 17: septum.xds.v1alpha1.IdentityLabels.labels:type_name -> septum.xds.v1alpha1.IdentityLabels.LabelsEntry
+	21, // 17: septum.xds.v1alpha1.IdentityLabels.labels:type_name -> septum.xds.v1alpha1.IdentityLabels.LabelsEntry
 	13, // 18: septum.xds.v1alpha1.Checkpoint.policies:type_name -> septum.xds.v1alpha1.AppliedPolicy
 	17, // 19: septum.xds.v1alpha1.NodeReport.problems:type_name -> septum.xds.v1alpha1.NodeProblem
 	18, // 20: septum.xds.v1alpha1.NodeReport.counters:type_name -> septum.xds.v1alpha1.RuleCounter
-	14, // 21: septum.xds.v1alpha1.NodeService.Authenticate:input_type -> septum.xds.v1alpha1.AuthenticateRequest
-	16, // 22: septum.xds.v1alpha1.NodeService.Report:input_type -> septum.xds.v1alpha1.NodeReport
-	15, // 23: septum.xds.v1alpha1.NodeService.Authenticate:output_type -> septum.xds.v1alpha1.AuthenticateResponse
-	19, // 24: septum.xds.v1alpha1.NodeService.Report:output_type -> septum.xds.v1alpha1.ReportResponse
-	23, // [23:25] is the sub-list for method output_type
-	21, // [21:23] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	22, // 21: septum.xds.v1alpha1.StoredState.node_resources:type_name -> septum.xds.v1alpha1.StoredState.NodeResourcesEntry
+	23, // 22: septum.xds.v1alpha1.StoredState.cluster_resources:type_name -> septum.xds.v1alpha1.StoredState.ClusterResourcesEntry
+	14, // 23: septum.xds.v1alpha1.NodeService.Authenticate:input_type -> septum.xds.v1alpha1.AuthenticateRequest
+	16, // 24: septum.xds.v1alpha1.NodeService.Report:input_type -> septum.xds.v1alpha1.NodeReport
+	15, // 25: septum.xds.v1alpha1.NodeService.Authenticate:output_type -> septum.xds.v1alpha1.AuthenticateResponse
+	19, // 26: septum.xds.v1alpha1.NodeService.Report:output_type -> septum.xds.v1alpha1.ReportResponse
+	25, // [25:27] is the sub-list for method output_type
+	23, // [23:25] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_septum_proto_init() }
@@ -1737,7 +1814,7 @@ func file_septum_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_septum_proto_rawDesc), len(file_septum_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   21,
+			NumMessages:   24,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
