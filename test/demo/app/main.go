@@ -1,0 +1,73 @@
+// Command app is what the demo's pods run: the backend's server and the clients.
+//
+//	septum-demo serve [-listen :80]             answers every request with what it saw
+//	septum-demo get [-X METHOD] URL             one request on a new connection
+//	septum-demo load [-for 10s] [-same] URL     many requests, and a count of the answers
+//	septum-demo idle                            waits, so that requests can be made from the pod
+//
+// get prints one line: the status and the body, or "no answer" and why.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args[1:]); err != nil {
+		fmt.Println(err)
+		stop()
+		os.Exit(1)
+	}
+}
+
+// run is the command with these arguments.
+func run(ctx context.Context, args []string) error {
+	if len(args) == 0 {
+		return fmt.Errorf("use one of: serve, get, load, idle")
+	}
+	flags := flag.NewFlagSet(args[0], flag.ContinueOnError)
+	switch args[0] {
+	case "serve":
+		listen := flags.String("listen", ":80", "address to listen on")
+		if err := flags.Parse(args[1:]); err != nil {
+			return err
+		}
+		return serve(ctx, *listen)
+	case "get":
+		request := requestFlags(flags)
+		if err := flags.Parse(args[1:]); err != nil {
+			return err
+		}
+		request.url = flags.Arg(0)
+		answer, err := get(ctx, *request)
+		if err != nil {
+			return err
+		}
+		fmt.Println(answer)
+		return nil
+	case "load":
+		request := requestFlags(flags)
+		plan := plan{}
+		flags.DurationVar(&plan.length, "for", 10*time.Second, "how long")
+		flags.DurationVar(&plan.every, "every", 20*time.Millisecond, "time from one request to the next")
+		flags.BoolVar(&plan.same, "same", false, "make all requests on one connection; a second one is an error")
+		flags.IntVar(&plan.expect, "expect", 0, "status that every answer must have (0: any)")
+		if err := flags.Parse(args[1:]); err != nil {
+			return err
+		}
+		request.url = flags.Arg(0)
+		return load(ctx, os.Stdout, *request, plan)
+	case "idle":
+		<-ctx.Done()
+		return nil
+	}
+	return fmt.Errorf("there is no command %s; use one of: serve, get, load, idle", args[0])
+}
