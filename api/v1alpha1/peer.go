@@ -107,7 +107,7 @@ type IPBlock struct {
 
 	// Ranges inside of cidr that are left out.
 	// +optional
-	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:MaxItems=16
 	// +listType=set
 	Except []CIDR `json:"except,omitempty"`
 }
@@ -152,7 +152,7 @@ type LabelSelector struct {
 
 	// Conditions on labels, all of which must hold.
 	// +optional
-	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:MaxItems=16
 	// +listType=atomic
 	MatchExpressions []LabelRequirement `json:"matchExpressions,omitempty"`
 }

@@ -156,7 +156,7 @@ type PolicyRules struct {
 	// incoming traffic; to refuse all of it, write `defaultDeny: {ingress: true}`.
 	// +optional
 	// +kubebuilder:validation:MinItems=1
-	// +kubebuilder:validation:MaxItems=100
+	// +kubebuilder:validation:MaxItems=64
 	// +listType=atomic
 	Ingress []IngressRule `json:"ingress,omitempty"`
 
@@ -164,7 +164,7 @@ type PolicyRules struct {
 	// outgoing traffic; to refuse all of it, write `defaultDeny: {egress: true}`.
 	// +optional
 	// +kubebuilder:validation:MinItems=1
-	// +kubebuilder:validation:MaxItems=100
+	// +kubebuilder:validation:MaxItems=64
 	// +listType=atomic
 	Egress []EgressRule `json:"egress,omitempty"`
 }

@@ -13,7 +13,7 @@ type IngressRule struct {
 	// about everyone, inside and outside of the cluster.
 	// +optional
 	// +kubebuilder:validation:MinItems=1
-	// +kubebuilder:validation:MaxItems=100
+	// +kubebuilder:validation:MaxItems=64
 	// +listType=atomic
 	From []IngressPeer `json:"from,omitempty"`
 
@@ -33,7 +33,7 @@ type EgressRule struct {
 	// about every destination, inside and outside of the cluster.
 	// +optional
 	// +kubebuilder:validation:MinItems=1
-	// +kubebuilder:validation:MaxItems=100
+	// +kubebuilder:validation:MaxItems=64
 	// +listType=atomic
 	To []EgressPeer `json:"to,omitempty"`
 
@@ -82,7 +82,7 @@ type TrafficRule struct {
 	// entry without conditions ({}) matches every request.
 	// +optional
 	// +kubebuilder:validation:MinItems=1
-	// +kubebuilder:validation:MaxItems=100
+	// +kubebuilder:validation:MaxItems=64
 	// +listType=atomic
 	HTTP []HTTPRule `json:"http,omitempty"`
 
@@ -90,7 +90,7 @@ type TrafficRule struct {
 	// PERMISSION_DENIED.
 	// +optional
 	// +kubebuilder:validation:MinItems=1
-	// +kubebuilder:validation:MaxItems=100
+	// +kubebuilder:validation:MaxItems=64
 	// +listType=atomic
 	GRPC []GRPCRule `json:"grpc,omitempty"`
 }
