@@ -60,7 +60,7 @@ func (e envoy) files(b *builder) (tree, error) {
 	}
 	for _, file := range needed {
 		if !slices.ContainsFunc(keys(t), func(name string) bool { return path.Base(name) == file }) {
-			return nil, fmt.Errorf("Debian's libc6 has no %s, which Envoy needs", file)
+			return nil, fmt.Errorf("the package libc6 has no %s, which Envoy needs", file)
 		}
 	}
 	return t, t.file(e.Path, 0o755, e.binary(b))

@@ -1,0 +1,114 @@
+# make without a goal prints what there is.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+export SEPTUM_CACHE ?= $(HOME)/.cache/septum
+# Programs of the administrator, which a user's PATH may not hold.
+export PATH := $(PATH):/usr/sbin:/sbin
+export GOTOOLCHAIN := auto
+
+TAG ?= dev
+IMAGES ?=
+OUT := build
+
+# Go, or a message that says how to get it; only goals that need it ask.
+GO_GOALS := $(filter-out help deps demo-down clean,$(or $(MAKECMDGOALS),help))
+ifneq ($(GO_GOALS),)
+GO_DIR := $(shell hack/go.sh)
+ifeq ($(GO_DIR),)
+$(error Go is needed; see the message above)
+endif
+export PATH := $(GO_DIR):$(PATH)
+endif
+
+##@ Try it
+.PHONY: help
+help: ## Print this help
+	@awk 'BEGIN { FS = ":.*## " } \
+	  /^##@/ { printf "\n%s\n", substr($$0, 5) } \
+	  /^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: deps ## A two-node cluster on this machine with Septum, and the sample policy shown at work (root)
+	@test/demo/demo.sh
+
+.PHONY: demo-down
+demo-down: ## End the demo's cluster and remove everything it made (root)
+	@test/cluster/cluster down
+
+##@ Test it
+.PHONY: test
+test: ## Every test: unit, kernel, chart, lint, verify and the real cluster (root)
+	@go run ./test/run
+
+.PHONY: test-unit
+test-unit: ## The tests that need no root and no cluster
+	@go run ./test/run unit
+
+.PHONY: test-kernel
+test-kernel: ## BPF programs, network namespaces and a real Envoy on this kernel (root)
+	@go run ./test/run kernel
+
+.PHONY: test-chart
+test-chart: ## The Helm chart, with the real helm
+	@go run ./test/run chart
+
+.PHONY: e2e
+e2e: ## Septum on a real two-node cluster (root)
+	@go run ./test/run e2e
+
+.PHONY: bench
+bench: ## The benchmarks of the pure code
+	go test -run '^$$' -bench . -benchmem ./policy/... ./bpf/... ./xds/...
+
+##@ Build it
+.PHONY: build
+build: ## The programs, in build/bin
+	@mkdir -p $(OUT)/bin
+	@for program in operator enforcer proxy; do \
+	  echo "build/bin/septum-$$program"; \
+	  CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w' -o $(OUT)/bin/septum-$$program ./cmd/$$program || exit 1; \
+	done
+
+.PHONY: images
+images: ## The container images, in build/images (TAG=dev, IMAGES=name,…)
+	@go run ./cmd/images -out $(OUT)/images -bin $(OUT)/bin -tag $(TAG) -only '$(IMAGES)'
+
+.PHONY: push
+push: ## The container images, to a registry (REGISTRY=registry.example/septum, TAG, IMAGES)
+	@[ -n "$(REGISTRY)" ] || { echo "say where to: make push REGISTRY=registry.example/septum TAG=v0.1.0" >&2; exit 2; }
+	@go run ./cmd/images -out $(OUT)/images -bin $(OUT)/bin -tag $(TAG) -only '$(IMAGES)' -push $(REGISTRY)
+
+.PHONY: deps
+deps: ## Install the Debian packages that are missing (root)
+	@hack/deps.sh
+
+.PHONY: binaries
+binaries: deps ## Kubernetes, etcd, CoreDNS and helm for the local cluster, into the cache
+	@test/cluster/cluster binaries
+
+##@ Change it
+.PHONY: generate
+generate: ## Everything that is generated: BPF, protobuf, deep copies, CRDs, the chart's CRDs
+	@hack/generate.sh
+
+.PHONY: verify
+verify: ## Fail if a generated file is not what its source gives
+	@hack/verify.sh
+
+.PHONY: lint
+lint: ## golangci-lint, with the import table of ARCHITECTURE.md
+	@hack/lint.sh
+
+.PHONY: fmt
+fmt: ## gofmt
+	@gofmt -w $$(git ls-files '*.go' | grep -v -e '\.pb\.go$$' -e zz_generated -e '_bpfe[lb]\.go$$')
+
+.PHONY: golden
+golden: ## Rewrite the chart's golden renderings and config/, after a change that is meant
+	go test ./test/chart -update
+
+.PHONY: clean
+clean: ## Remove build/ (the cache stays)
+	@rm -rf $(OUT)
