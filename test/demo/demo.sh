@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# The whole of Septum on this machine: two Kubernetes nodes, Septum from its chart, the
+# announcement's applications and its policy, and what the policy does to their requests.
+#
+#   test/demo/demo.sh          bring everything up, show it, and leave it up
+#   test/demo/demo.sh install  bring everything up, without the show (the e2e tests use it)
+#   test/demo/demo.sh down     remove everything
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(cd "$here/../.." && pwd)
+cluster=$root/test/cluster/cluster
+images=$root/build/images
+for part in messages install show; do
+  # shellcheck source=/dev/null
+  . "$here/lib/$part.sh"
+done
+
+case ${1:-show} in
+  show)
+    install
+    show
+    next_steps
+    ;;
+  install) install ;;
+  down) "$cluster" down ;;
+  *) fail "there is no command $1; use: install, down, or nothing" ;;
+esac
