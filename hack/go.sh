@@ -9,6 +9,8 @@ fail() {
   exit 1
 }
 
+# Where the archive from go.dev is put, which a PATH may lack (sudo's does).
+PATH=$PATH:/usr/local/go/bin
 command -v go >/dev/null 2>&1 || fail \
   "Go was not found. Install any Go of 1.18 or newer, and the right one is fetched as a module:" \
   "    apt-get install golang-go" \
