@@ -32,7 +32,7 @@ func (s *scheduler) execute(ctx context.Context, p part) (counts, error) {
 	if err != nil {
 		return counts{}, err
 	}
-	args := append(append([]string{"test", "-json"}, p.Flags...), packages...)
+	args := append(append([]string{"test", "-json", "-tags=" + p.Tags}, p.Flags...), packages...)
 	tally := newTally(p.Name, s.show)
 	err = s.stream(ctx, p, append([]string{"go"}, args...), func(line string) {
 		fmt.Fprintln(log, line)
@@ -129,11 +129,11 @@ func (s *scheduler) stream(ctx context.Context, p part, command []string, line f
 
 // packagesOf are the packages of a part that have tests.
 func packagesOf(ctx context.Context, p part) ([]string, error) {
-	wanted, err := goList(ctx, p.Packages)
+	wanted, err := goList(ctx, p.Tags, p.Packages)
 	if err != nil {
 		return nil, err
 	}
-	except, err := goList(ctx, p.Except)
+	except, err := goList(ctx, p.Tags, p.Except)
 	if err != nil {
 		return nil, err
 	}
@@ -144,12 +144,12 @@ func packagesOf(ctx context.Context, p part) ([]string, error) {
 	return found, nil
 }
 
-func goList(ctx context.Context, patterns []string) ([]string, error) {
+func goList(ctx context.Context, tags string, patterns []string) ([]string, error) {
 	if len(patterns) == 0 {
 		return nil, nil
 	}
 	const withTests = "{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}"
-	cmd := exec.CommandContext(ctx, "go", append([]string{"list", "-e", "-f", withTests}, patterns...)...)
+	cmd := exec.CommandContext(ctx, "go", append([]string{"list", "-e", "-tags=" + tags, "-f", withTests}, patterns...)...)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
 	if err != nil {

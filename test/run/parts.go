@@ -14,7 +14,9 @@ type part struct {
 	Packages []string
 	// Except are packages that Packages' patterns hold and another part tests.
 	Except []string
-	Flags  []string
+	// Tags are the build tags of Packages.
+	Tags  string
+	Flags []string
 	// Needs are the parts that must have succeeded before.
 	Needs []string
 	// Counts says that Command is a test of its own: one passed or one failed.
@@ -49,7 +51,7 @@ func parts() []part {
 		{Name: "images", About: "the container images", Needs: []string{"envoy", "unit"},
 			Command: []string{"make", "--no-print-directory", "images"}},
 		{Name: "e2e", About: "Septum on a real two-node cluster", Needs: []string{"binaries", "images", "kernel", "lint", "verify", "chart"},
-			Packages: []string{"./test/e2e/..."}, Flags: []string{"-count=1", "-timeout=40m", "-v"}},
+			Packages: []string{"./test/e2e/..."}, Tags: "e2e", Flags: []string{"-count=1", "-timeout=40m", "-v"}},
 	}
 }
 
