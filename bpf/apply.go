@@ -1,0 +1,201 @@
+package bpf
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/cilium/ebpf"
+	"github.com/septum-dev/septum/policy"
+)
+
+// ErrFull is returned by [Datapath.Apply] when a state does not fit into the maps. Nothing
+// has been written then.
+var ErrFull = errors.New("map is full")
+
+// Apply makes the maps hold s, and does nothing where they do. At every moment a packet gets
+// its old verdict, its new one or a stricter one: verdicts that deny are written first and
+// removed last, and a table before the endpoints that name it. Connections are judged
+// again by the new state.
+func (d *Datapath) Apply(s State) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.mirror == nil {
+		m, err := d.readMirror()
+		if err != nil {
+			return fmt.Errorf("read maps: %w", err)
+		}
+		d.mirror = m
+	}
+	tables := planOf(d.objs.Tables, d.mirror.tables, wanted(s.Tables, TableEntry.kernel))
+	addresses := planOf(d.objs.Addresses, d.mirror.addresses, wanted(s.Addresses, AddressEntry.kernel))
+	endpoints := planOf(d.objs.Endpoints, d.mirror.endpoints, wanted(s.Endpoints, EndpointEntry.kernel))
+	if err := errors.Join(tables.fits(), addresses.fits(), endpoints.fits()); err != nil {
+		return err
+	}
+	if tables.empty() && addresses.empty() && endpoints.empty() {
+		return nil
+	}
+	slices.SortFunc(tables.puts, func(a, b pair[septumTableKey, septumTableValue]) int {
+		return cmp.Compare(openness(a.value), openness(b.value))
+	})
+	slices.SortFunc(tables.deletes, func(a, b septumTableKey) int {
+		return cmp.Compare(openness(d.mirror.tables[b]), openness(d.mirror.tables[a]))
+	})
+	// What failed half way is read anew the next time.
+	mirror := d.mirror
+	d.mirror = nil
+	err := inOrder(tables.put, addresses.put, endpoints.put, endpoints.delete, addresses.delete, tables.delete)
+	if err := errors.Join(err, d.bumpGeneration()); err != nil {
+		return err
+	}
+	d.mirror = mirror
+	return d.pruneCounters(s.Tables)
+}
+
+// SetHostAddrs says which addresses are the node's own.
+func (d *Datapath) SetHostAddrs(addrs []netip.Addr) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	have, err := readMap[septumAddr, uint32](d.objs.Hosts)
+	if err != nil {
+		return fmt.Errorf("read node addresses: %w", err)
+	}
+	want := map[septumAddr]uint32{}
+	for _, a := range addrs {
+		want[keyOfAddr(a.Unmap().WithZone(""))] = uint32(policy.IdentityHost)
+	}
+	p := planOf(d.objs.Hosts, have, want)
+	if p.empty() {
+		return nil
+	}
+	return errors.Join(inOrder(p.fits, p.put, p.delete), d.bumpGeneration())
+}
+
+// inOrder runs steps up to the first that fails.
+func inOrder(steps ...func() error) error {
+	for _, step := range steps {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// bumpGeneration has every connection judged again by its next packet.
+func (d *Datapath) bumpGeneration() error {
+	return d.updateNode(func(n *septumNodeConfig) { n.Generation++ })
+}
+
+// openness orders verdicts from the strictest.
+func openness(v septumTableValue) int {
+	switch policy.Verdict(v.Verdict) {
+	case policy.Denied:
+		return 0
+	case policy.Redirected:
+		return 1
+	default:
+		return 2
+	}
+}
+
+// mirror is what the policy's maps hold.
+type mirror struct {
+	tables    map[septumTableKey]septumTableValue
+	addresses map[septumAddressKey]uint32
+	endpoints map[septumAddr]septumEndpoint
+}
+
+func (d *Datapath) readMirror() (*mirror, error) {
+	tables, errT := readMap[septumTableKey, septumTableValue](d.objs.Tables)
+	addresses, errA := readMap[septumAddressKey, uint32](d.objs.Addresses)
+	endpoints, errE := readMap[septumAddr, septumEndpoint](d.objs.Endpoints)
+	if err := errors.Join(errT, errA, errE); err != nil {
+		return nil, err
+	}
+	return &mirror{tables: tables, addresses: addresses, endpoints: endpoints}, nil
+}
+
+func readMap[K, V comparable](m *ebpf.Map) (map[K]V, error) {
+	out := map[K]V{}
+	var k K
+	var v V
+	it := m.Iterate()
+	for it.Next(&k, &v) {
+		out[k] = v
+	}
+	return out, it.Err()
+}
+
+func wanted[E any, K, V comparable](entries []E, kernel func(E) (K, V)) map[K]V {
+	out := make(map[K]V, len(entries))
+	for _, e := range entries {
+		k, v := kernel(e)
+		out[k] = v
+	}
+	return out
+}
+
+type pair[K, V comparable] struct {
+	key   K
+	value V
+}
+
+// plan is what has to be written to a map, and have is kept up with what was.
+type plan[K, V comparable] struct {
+	m       *ebpf.Map
+	have    map[K]V
+	added   int
+	puts    []pair[K, V]
+	deletes []K
+}
+
+func planOf[K, V comparable](m *ebpf.Map, have, want map[K]V) *plan[K, V] {
+	p := &plan[K, V]{m: m, have: have}
+	for k, v := range want {
+		old, ok := have[k]
+		if !ok {
+			p.added++
+		}
+		if !ok || old != v {
+			p.puts = append(p.puts, pair[K, V]{k, v})
+		}
+	}
+	for k := range have {
+		if _, ok := want[k]; !ok {
+			p.deletes = append(p.deletes, k)
+		}
+	}
+	return p
+}
+
+func (p *plan[K, V]) empty() bool { return len(p.puts)+len(p.deletes) == 0 }
+
+func (p *plan[K, V]) fits() error {
+	if n := len(p.have) + p.added; n > int(p.m.MaxEntries()) {
+		return fmt.Errorf("%w: %v needs %d entries of %d", ErrFull, p.m, n, p.m.MaxEntries())
+	}
+	return nil
+}
+
+func (p *plan[K, V]) put() error {
+	for _, e := range p.puts {
+		if err := p.m.Put(e.key, e.value); err != nil {
+			return fmt.Errorf("write %v: %w", p.m, err)
+		}
+		p.have[e.key] = e.value
+	}
+	return nil
+}
+
+func (p *plan[K, V]) delete() error {
+	for _, k := range p.deletes {
+		if err := p.m.Delete(k); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+			return fmt.Errorf("delete from %v: %w", p.m, err)
+		}
+		delete(p.have, k)
+	}
+	return nil
+}

@@ -1,0 +1,175 @@
+package bpf
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/ringbuf"
+	"github.com/cilium/ebpf/rlimit"
+)
+
+// Config says where the data path is kept.
+type Config struct {
+	// PinPath is a directory on a bpffs, of this node alone; "" is /sys/fs/bpf/septum.
+	PinPath string
+	// CgroupRoot is the node's cgroup2 mount; "" is /sys/fs/cgroup.
+	CgroupRoot string
+}
+
+// layoutVersion names the directory of the pins. Maps of one version fit each other.
+const layoutVersion = "v1"
+
+func (c Config) withDefaults() Config {
+	if c.PinPath == "" {
+		c.PinPath = "/sys/fs/bpf/septum"
+	}
+	if c.CgroupRoot == "" {
+		c.CgroupRoot = "/sys/fs/cgroup"
+	}
+	return c
+}
+
+func (c Config) root() string  { return filepath.Join(c.PinPath, layoutVersion) }
+func (c Config) maps() string  { return filepath.Join(c.root(), "maps") }
+func (c Config) links() string { return filepath.Join(c.root(), "links") }
+func (c Config) proxy() string { return filepath.Join(c.root(), "proxy") }
+
+// Datapath is the node's programs and maps. Its methods may be called from any goroutine.
+type Datapath struct {
+	config Config
+	objs   septumObjects
+	events *ringbuf.Reader
+
+	mu     sync.Mutex
+	mirror *mirror // what the maps hold; nil when that is not known
+}
+
+// Open loads the programs and opens the pinned maps, or makes them. Pinned maps of another
+// shape are replaced: the programs that are attached go on with the old ones, and what these
+// hold, until [Datapath.AttachPod] and [Datapath.AttachProxy] swap them.
+func Open(config Config) (*Datapath, error) {
+	d := &Datapath{config: config.withDefaults()}
+	// Kernels before 5.11 count maps against the memory lock limit; later ones need nothing.
+	if err := rlimit.RemoveMemlock(); err != nil {
+		return nil, fmt.Errorf("raise the memory lock limit: %w", err)
+	}
+	for _, dir := range []string{d.config.maps(), d.config.links(), d.config.proxy()} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, fmt.Errorf("make pin directory: %w", err)
+		}
+	}
+	err := d.load()
+	if errors.Is(err, ebpf.ErrMapIncompatible) {
+		if err := removeFiles(d.config.maps()); err != nil {
+			return nil, fmt.Errorf("unpin maps of another layout: %w", err)
+		}
+		err = d.load()
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := d.setMark(); err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	if d.events, err = ringbuf.NewReader(d.objs.Events); err != nil {
+		return nil, errors.Join(fmt.Errorf("open events: %w", err), d.Close())
+	}
+	return d, nil
+}
+
+func (d *Datapath) load() error {
+	spec, err := loadSeptum()
+	if err != nil {
+		return fmt.Errorf("read programs: %w", err)
+	}
+	for _, m := range spec.Maps {
+		m.Pinning = ebpf.PinByName
+	}
+	opts := ebpf.CollectionOptions{Maps: ebpf.MapOptions{PinPath: d.config.maps()}}
+	if err := spec.LoadAndAssign(&d.objs, &opts); err != nil {
+		return fmt.Errorf("load programs: %w", err)
+	}
+	return nil
+}
+
+// setMark chooses the mark of re-injected frames, once: attached programs of an earlier
+// process use the same.
+func (d *Datapath) setMark() error {
+	return d.updateNode(func(n *septumNodeConfig) {
+		for n.Mark == 0 {
+			var b [4]byte
+			rand.Read(b[:])
+			n.Mark = binary.NativeEndian.Uint32(b[:])
+		}
+	})
+}
+
+func (d *Datapath) updateNode(change func(*septumNodeConfig)) error {
+	var n septumNodeConfig
+	if err := d.objs.Config.Lookup(uint32(0), &n); err != nil {
+		return fmt.Errorf("read node configuration: %w", err)
+	}
+	before := n
+	change(&n)
+	if n == before {
+		return nil
+	}
+	if err := d.objs.Config.Put(uint32(0), n); err != nil {
+		return fmt.Errorf("write node configuration: %w", err)
+	}
+	return nil
+}
+
+// Close gives back what the process holds. Programs stay attached, and maps pinned.
+func (d *Datapath) Close() error {
+	var err error
+	if d.events != nil {
+		err = d.events.Close()
+	}
+	return errors.Join(err, d.objs.Close())
+}
+
+// Remove detaches every program and removes the maps. Pods are not enforced any more.
+func Remove(config Config) error {
+	config = config.withDefaults()
+	// Links first: while the maps are there, no packet meets a program without them.
+	for _, dir := range []string{config.links(), config.proxy(), config.maps()} {
+		if err := removeFiles(dir); err != nil {
+			return fmt.Errorf("unpin: %w", err)
+		}
+		if err := removeDir(dir); err != nil {
+			return err
+		}
+	}
+	if err := removeDir(config.root()); err != nil {
+		return err
+	}
+	return removeDir(config.PinPath)
+}
+
+func removeFiles(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	for _, e := range entries {
+		if err := os.Remove(filepath.Join(dir, e.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+func removeDir(dir string) error {
+	if err := os.Remove(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove pin directory: %w", err)
+	}
+	return nil
+}

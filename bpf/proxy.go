@@ -1,0 +1,216 @@
+package bpf
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
+)
+
+// ProxyLink is the proxy's namespace and the veth that leads there.
+type ProxyLink struct {
+	// HostIfindex and HostMAC are of l7p0, in the node's namespace.
+	HostIfindex int
+	HostMAC     net.HardwareAddr
+	// ProxyIfindex and ProxyMAC are of l7p1, in the proxy's.
+	ProxyIfindex int
+	ProxyMAC     net.HardwareAddr
+	NetNS        *os.File
+	// Cookie is the namespace's; 0 asks the kernel.
+	Cookie uint64
+}
+
+func (p ProxyLink) validate() error {
+	if p.HostIfindex <= 0 || p.ProxyIfindex <= 0 || len(p.HostMAC) != 6 || len(p.ProxyMAC) != 6 || p.NetNS == nil {
+		return fmt.Errorf("proxy link is incomplete: %+v", p)
+	}
+	return nil
+}
+
+// AttachProxy leads redirected connections into the proxy's namespace. It has to be called
+// before the proxy opens its listeners: only those that are opened later are found. For a
+// namespace that is attached already, it swaps the programs.
+func (d *Datapath) AttachProxy(p ProxyLink) error {
+	if err := p.validate(); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if p.Cookie == 0 {
+		err := inNetNS(p.NetNS, func() (err error) {
+			p.Cookie, err = netnsCookie()
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("read cookie of the proxy's namespace: %w", err)
+		}
+	}
+	if err := d.forgetOtherProxy(p); err != nil {
+		return err
+	}
+	hooks := d.proxyHooks(p)
+	if err := hooks[0].attach(); err != nil {
+		return fmt.Errorf("proxy's host side: %w", err)
+	}
+	err := inNetNS(p.NetNS, func() error {
+		return errors.Join(hooks[1].attach(), hooks[2].attach())
+	})
+	if err != nil {
+		return fmt.Errorf("proxy's side: %w", err)
+	}
+	if err := d.attachSteer(p.NetNS); err != nil {
+		return fmt.Errorf("attach sk_lookup: %w", err)
+	}
+	err = d.updateNode(func(n *septumNodeConfig) {
+		n.NetnsCookie = p.Cookie
+		n.L7p0Ifindex, n.L7p0Mac = uint32(p.HostIfindex), [6]uint8(p.HostMAC)
+		n.L7p1Ifindex, n.L7p1Mac = uint32(p.ProxyIfindex), [6]uint8(p.ProxyMAC)
+	})
+	if err != nil {
+		return err
+	}
+	if err := d.attachListen(); err != nil {
+		return fmt.Errorf("attach sock_ops to %s: %w", d.config.CgroupRoot, err)
+	}
+	return nil
+}
+
+// DetachProxy forgets the proxy: what is redirected is dropped.
+func (d *Datapath) DetachProxy() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.detachProxy()
+}
+
+func (d *Datapath) detachProxy() error {
+	err := d.updateNode(func(n *septumNodeConfig) {
+		*n = septumNodeConfig{Generation: n.Generation, Mark: n.Mark}
+	})
+	return errors.Join(err, removeFiles(d.config.proxy()))
+}
+
+// forgetOtherProxy removes the links into another namespace: by their interface's number
+// alone they could not be told from those into this one.
+func (d *Datapath) forgetOtherProxy(p ProxyLink) error {
+	var n septumNodeConfig
+	if err := d.objs.Config.Lookup(uint32(0), &n); err != nil {
+		return fmt.Errorf("read node configuration: %w", err)
+	}
+	if n.NetnsCookie == 0 || n.NetnsCookie == p.Cookie {
+		return nil
+	}
+	return d.detachProxy()
+}
+
+func (d *Datapath) proxyHooks(p ProxyLink) []tcxHook {
+	pin := func(name string) string { return filepath.Join(d.config.proxy(), name) }
+	return []tcxHook{
+		{pin: pin("host-ingress"), ifindex: p.HostIfindex, program: d.objs.ProxyHost, attachType: ebpf.AttachTCXIngress},
+		{pin: pin("proxy-ingress"), ifindex: p.ProxyIfindex, program: d.objs.ProxyIn, attachType: ebpf.AttachTCXIngress},
+		{pin: pin("proxy-egress"), ifindex: p.ProxyIfindex, program: d.objs.ProxyOut, attachType: ebpf.AttachTCXEgress},
+	}
+}
+
+func (d *Datapath) attachSteer(ns *os.File) error {
+	pin := filepath.Join(d.config.proxy(), "sk-lookup")
+	if updated, err := updatePinned(pin, d.objs.Steer); updated || err != nil {
+		return err
+	}
+	l, err := link.AttachNetNs(int(ns.Fd()), d.objs.Steer)
+	if err != nil {
+		return err
+	}
+	return pinLink(l, pin)
+}
+
+func (d *Datapath) attachListen() error {
+	pin := filepath.Join(d.config.proxy(), "sock-ops")
+	if updated, err := updatePinned(pin, d.objs.OnListen); updated || err != nil {
+		return err
+	}
+	l, err := link.AttachCgroup(link.CgroupOptions{Path: d.config.CgroupRoot, Attach: ebpf.AttachCGroupSockOps, Program: d.objs.OnListen})
+	if err != nil {
+		return err
+	}
+	return pinLink(l, pin)
+}
+
+// updatePinned swaps the program of a pinned link; false says that there is none, or none
+// that is alive.
+func updatePinned(pin string, program *ebpf.Program) (bool, error) {
+	l, err := link.LoadPinnedLink(pin, nil)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("open pinned link: %w", err)
+	}
+	defer l.Close()
+	err = l.Update(program)
+	if errors.Is(err, unix.ENOLINK) {
+		return false, removePin(pin)
+	}
+	if err != nil {
+		return false, fmt.Errorf("swap program: %w", err)
+	}
+	return true, nil
+}
+
+// Listeners returns the ports that the proxy listens on, sorted. Entries that redirect to a
+// port should be applied when it is among them.
+func (d *Datapath) Listeners() ([]uint16, error) {
+	var out []uint16
+	var k uint32
+	var v uint64
+	it := d.objs.Listeners.Iterate()
+	for it.Next(&k, &v) {
+		out = append(out, uint16(k))
+	}
+	if err := it.Err(); err != nil {
+		return nil, fmt.Errorf("read listeners: %w", err)
+	}
+	slices.Sort(out)
+	return slices.Compact(out), nil
+}
+
+// inNetNS runs f with its thread in a namespace.
+func inNetNS(ns *os.File, f func() error) error {
+	done := make(chan error, 1)
+	go func() {
+		// A thread that cannot go back ends with its goroutine.
+		runtime.LockOSThread()
+		own, err := os.Open("/proc/thread-self/ns/net")
+		if err != nil {
+			done <- fmt.Errorf("open own namespace: %w", err)
+			return
+		}
+		defer own.Close()
+		if err := unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET); err != nil {
+			done <- fmt.Errorf("enter namespace: %w", err)
+			return
+		}
+		err = f()
+		if back := unix.Setns(int(own.Fd()), unix.CLONE_NEWNET); back == nil {
+			runtime.UnlockOSThread()
+		}
+		done <- err
+	}()
+	return <-done
+}
+
+func netnsCookie() (uint64, error) {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return 0, err
+	}
+	defer unix.Close(fd)
+	return unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE)
+}

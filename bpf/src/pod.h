@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* What happens to a packet at a policed pod's veth. */
+#pragma once
+
+#include "conntrack.h"
+#include "events.h"
+#include "maps.h"
+#include "parse.h"
+#include "steer.h"
+#include "verdict.h"
+
+/* One packet at one hook, and what is known of it. */
+struct visit {
+	struct packet p;
+	struct conn_key key;
+	struct question q;
+	struct decision d;
+	__u64 now;
+};
+
+static __always_inline int drop(struct visit *v, __u8 reason)
+{
+	v->d.verdict = VERDICT_DENIED;
+	v->d.reason = reason;
+	count_drop(reason);
+	emit(&v->q, &v->key, &v->d);
+	return TCX_DROP;
+}
+
+/* A drop that happens to whole networks' noise: counted, and no event. */
+static __always_inline int drop_silently(__u8 reason)
+{
+	count_drop(reason);
+	return TCX_DROP;
+}
+
+static __always_inline int pass(struct visit *v)
+{
+	fragment_note(&v->p, v->q.hook, 0, v->now);
+	return TCX_NEXT;
+}
+
+static __always_inline int redirect(struct __sk_buff *skb, struct visit *v,
+				    const struct node_config *cfg, __u8 leg)
+{
+	fragment_note(&v->p, v->q.hook, leg, v->now);
+	return to_proxy(skb, cfg, v->q.hook, leg);
+}
+
+static __always_inline __u8 leg_of(__u8 direction, int down)
+{
+	if (direction == DIRECTION_INGRESS)
+		return down ? LEG_INGRESS_DOWN : LEG_INGRESS_UP;
+	return down ? LEG_EGRESS_DOWN : LEG_EGRESS_UP;
+}
+
+static __always_inline int conn_begin(struct visit *v, const struct node_config *cfg,
+				      enum conn_flags flags)
+{
+	struct conn c = {
+		.seen = v->now,
+		.generation = cfg->generation,
+		.endpoint = v->q.ep.number,
+		.rule = v->d.rule,
+		.class_port = v->d.class_port,
+		.verdict = v->d.verdict,
+		.direction = v->q.direction,
+		.flags = flags,
+	};
+
+	return bpf_map_update_elem(&conns, &v->key, &c, BPF_ANY);
+}
+
+/* A TCP packet of no known connection may be a server's reply. It may only be taken for a
+ * client's, and open the way back, if the other direction would let that pass too. */
+static __always_inline int is_adoptable(struct visit *v)
+{
+	struct question reverse = v->q;
+	struct decision d;
+
+	if (v->p.protocol != IPPROTO_TCP || is_syn(&v->p))
+		return 1;
+	reverse.direction = !v->q.direction;
+	reverse.port = server_port(&v->key, reverse.direction);
+	judge(&reverse, &v->key, &d);
+	return d.verdict == VERDICT_FORWARDED && !d.host;
+}
+
+/* The first packet of a connection, or one of a connection that is not known. */
+static __always_inline int first_packet(struct __sk_buff *skb, struct visit *v,
+					const struct node_config *cfg, struct conn *old)
+{
+	int begins = v->p.protocol != IPPROTO_TCP || is_syn(&v->p);
+
+	v->q.direction = v->q.hook;
+	v->q.port = judged_port(&v->key, &v->p, v->q.direction);
+	judge(&v->q, &v->key, &v->d);
+	if (v->d.verdict == VERDICT_REDIRECTED && !begins) {
+		if (!is_audit(&v->q.ep, v->q.direction))
+			return drop(v, REASON_MIDSTREAM);
+		v->d.verdict = VERDICT_AUDITED;
+		v->d.reason = REASON_MIDSTREAM;
+	}
+	if (v->d.verdict == VERDICT_REDIRECTED && !cfg->l7p0_ifindex) {
+		if (!is_audit(&v->q.ep, v->q.direction)) {
+			v->d.verdict = VERDICT_DENIED;
+			count_rule(&v->d);
+			return drop(v, REASON_NO_PROXY);
+		}
+		v->d.verdict = VERDICT_AUDITED;
+		v->d.reason = REASON_NO_PROXY;
+	}
+	if (v->d.policed && begins)
+		count_rule(&v->d);
+	switch (v->d.verdict) {
+	case VERDICT_DENIED:
+		return drop(v, v->d.reason);
+	case VERDICT_REDIRECTED:
+		if (conn_begin(v, cfg, CONN_DOWN | (old ? old->flags & CONN_UP : 0)))
+			return drop(v, REASON_MIDSTREAM);
+		neighbour_note(skb, &v->key, v->q.direction);
+		emit(&v->q, &v->key, &v->d);
+		return redirect(skb, v, cfg, leg_of(v->q.direction, 1));
+	}
+	/* ICMP but echo requests has no replies to remember it for. */
+	if (is_icmp(&v->p) && !(v->p.echo && v->p.icmp != ICMP_ECHOREPLY &&
+				v->p.icmp != ICMPV6_ECHO_REPLY)) {
+		if (v->d.verdict == VERDICT_AUDITED)
+			emit(&v->q, &v->key, &v->d);
+		return pass(v);
+	}
+	if (is_adoptable(v))
+		conn_begin(v, cfg, v->d.host ? CONN_HOST : 0);
+	if (v->d.policed && (begins || v->d.verdict == VERDICT_AUDITED))
+		emit(&v->q, &v->key, &v->d);
+	return pass(v);
+}
+
+/* The policy has changed since the connection was judged: judge it again, whichever side the
+ * packet comes from. Returns a reason, and REASON_NONE if the connection lives on. */
+static __always_inline __u8 judge_again(struct visit *v, const struct node_config *cfg,
+					struct conn *c)
+{
+	__u32 generation = cfg->generation;
+
+	if (c->generation == generation || (c->flags & (CONN_HOST | CONN_CUT)))
+		return REASON_NONE;
+	if (c->flags & CONN_UP && !(c->flags & CONN_DOWN))
+		return REASON_NONE;
+	judge(&v->q, &v->key, &v->d);
+	if (v->d.verdict == VERDICT_DENIED)
+		return REASON_CUT;
+	if (v->d.verdict == VERDICT_REDIRECTED && !is_audit(&v->q.ep, v->q.direction)) {
+		if (!(c->flags & CONN_DOWN))
+			return REASON_CUT;
+		if (c->class_port != v->d.class_port)
+			return REASON_RECLASSED;
+	}
+	c->generation = generation;
+	c->rule = v->d.rule;
+	if (!(c->flags & CONN_DOWN))
+		c->verdict = v->d.verdict;
+	return REASON_NONE;
+}
+
+/* A packet of a known connection. */
+static __always_inline int next_packet(struct __sk_buff *skb, struct visit *v,
+				       const struct node_config *cfg, struct conn *c)
+{
+	int forward = c->direction == v->q.hook;
+	__u8 reason;
+
+	v->q.direction = c->direction;
+	v->q.port = server_port(&v->key, c->direction);
+	if (is_icmp(&v->p))
+		v->q.port = bpf_htons((v->p.ipv6 ? ICMPV6_ECHO_REQUEST : ICMP_ECHO) << 8);
+	reason = judge_again(v, cfg, c);
+	if (reason != REASON_NONE) {
+		/* The proxy's namespace resets what it does not know. It knows proxied
+		 * connections: those are only forgotten, and the class's listener ends them. */
+		if (c->flags & (CONN_DOWN | CONN_UP) || v->p.protocol != IPPROTO_TCP) {
+			bpf_map_delete_elem(&conns, &v->key);
+			return drop(v, reason);
+		}
+		c->flags |= CONN_CUT;
+		c->seen = v->now;
+		v->d.reason = reason;
+		v->d.verdict = VERDICT_DENIED;
+		count_drop(reason);
+		emit(&v->q, &v->key, &v->d);
+	}
+	if (c->flags & CONN_CUT) {
+		if (!cfg->l7p0_ifindex)
+			return drop_silently(REASON_CUT);
+		return redirect(skb, v, cfg, leg_of(c->direction, forward));
+	}
+	conn_touch(c, &v->p, forward, v->now);
+	if (c->flags & (forward ? CONN_DOWN : CONN_UP)) {
+		if (!cfg->l7p0_ifindex)
+			return drop(v, REASON_NO_PROXY);
+		return redirect(skb, v, cfg, leg_of(c->direction, forward));
+	}
+	/* The pod or its peer speaks where only the proxy does. */
+	if (c->flags & (CONN_DOWN | CONN_UP))
+		return drop_silently(REASON_MIDSTREAM);
+	return pass(v);
+}
+
+static __always_inline int icmp_error(struct __sk_buff *skb, struct visit *v,
+				      struct conn **related)
+{
+	struct packet inner = {};
+	struct conn_key key;
+
+	/* The inner packet went the other way. */
+	if (parse_inner(skb, &v->p, &inner))
+		return 0;
+	conn_key_from(&key, &inner, !v->q.hook);
+	if (__builtin_memcmp(&key.pod, &v->key.pod, sizeof(key.pod)))
+		return 0;
+	*related = conn_lookup(&key, v->q.ep.number, v->now);
+	return *related != NULL;
+}
+
+/* The endpoint behind the interface, and whether the packet bears its address. */
+static __always_inline struct endpoint *endpoint_at(__u32 ifindex, const struct addr *addr,
+						    int *own)
+{
+	struct pod *pod = addr ? bpf_map_lookup_elem(&pods, addr) : NULL;
+
+	*own = pod && pod->ifindex == ifindex;
+	if (!*own) {
+		addr = bpf_map_lookup_elem(&links, &ifindex);
+		if (!addr)
+			return NULL;
+	}
+	return bpf_map_lookup_elem(&endpoints, addr);
+}
+
+static __always_inline int later_fragment(struct __sk_buff *skb, struct visit *v,
+					  const struct node_config *cfg)
+{
+	struct fragment *f = fragment_lookup(&v->p, v->q.hook, v->now);
+
+	if (f && f->leg)
+		return cfg->l7p0_ifindex ? to_proxy(skb, cfg, v->q.hook, f->leg) :
+					   drop_silently(REASON_NO_PROXY);
+	if (f || !table_of(&v->q.ep, v->q.hook))
+		return TCX_NEXT;
+	return drop(v, REASON_FRAGMENT);
+}
+
+static __always_inline int enforce(struct __sk_buff *skb, __u8 hook)
+{
+	struct node_config *cfg = config_get();
+	struct visit v = {};
+	struct conn *c = NULL;
+	struct endpoint *ep;
+	enum parsed parsed;
+	int own, policed;
+
+	if (!cfg)
+		return TCX_DROP;
+	/* Frames of the proxy, which from_proxy has put here. A pod's own marks do not
+	 * leave its namespace, and this one is random. */
+	if (cfg->mark && skb->mark == cfg->mark) {
+		skb->mark = 0;
+		return TCX_NEXT;
+	}
+	parsed = parse(skb, &v.p);
+	if (parsed == PARSED_ARP)
+		return TCX_NEXT;
+	v.q.hook = v.q.direction = hook;
+	v.q.ifindex = skb->ifindex;
+	v.q.received = skb->ingress_ifindex;
+	conn_key_from(&v.key, &v.p, hook);
+	ep = endpoint_at(v.q.ifindex, parsed == PARSED_IP ? &v.key.pod : NULL, &own);
+	if (!ep)
+		return drop(&v, REASON_NO_ENDPOINT);
+	v.q.ep = *ep;
+	policed = table_of(&v.q.ep, hook) != 0;
+	if (parsed == PARSED_OTHER)
+		return policed ? drop_silently(REASON_ETHERTYPE) : TCX_NEXT;
+	if (parsed == PARSED_MALFORMED)
+		return drop_silently(REASON_MALFORMED);
+	if (is_neighbour_discovery(&v.p))
+		return TCX_NEXT;
+	if (!own) {
+		if (hook == DIRECTION_EGRESS)
+			return drop(&v, REASON_SPOOFED);
+		return policed ? drop_silently(REASON_FOREIGN) : TCX_NEXT;
+	}
+	v.now = bpf_ktime_get_ns();
+	if (v.p.fragment == FRAGMENT_LATER)
+		return later_fragment(skb, &v, cfg);
+	if (is_icmp_error(&v.p) && icmp_error(skb, &v, &c)) {
+		if (!(c->flags & (CONN_DOWN | CONN_UP)))
+			return TCX_NEXT;
+		if (!cfg->l7p0_ifindex)
+			return drop_silently(REASON_NO_PROXY);
+		return to_proxy(skb, cfg, hook, leg_of(c->direction, c->direction == hook));
+	}
+	c = conn_lookup(&v.key, v.q.ep.number, v.now);
+	if (!c || is_syn(&v.p))
+		return first_packet(skb, &v, cfg, c);
+	return next_packet(skb, &v, cfg, c);
+}

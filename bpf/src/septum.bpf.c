@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
+/* The programs. On allow they return TCX_NEXT, never TCX_PASS, which would end the chain
+ * before the programs of the CNI. */
+
+#include <linux/bpf.h>
+#include <linux/pkt_cls.h>
+#include <bpf/bpf_helpers.h>
+#include "pod.h"
+
+#define AF_INET 2
+
+char _license[] SEC("license") = "Dual BSD/GPL";
+
+/* A policed pod's host-side veth, egress: what goes to the pod. */
+SEC("tcx/egress")
+int to_pod(struct __sk_buff *skb)
+{
+	return enforce(skb, DIRECTION_INGRESS);
+}
+
+/* A policed pod's host-side veth, ingress: what the pod sends. */
+SEC("tcx/ingress")
+int from_pod(struct __sk_buff *skb)
+{
+	return enforce(skb, DIRECTION_EGRESS);
+}
+
+/* l7p0, ingress: what the proxy sends. Nothing of it reaches the host's own stack. */
+SEC("tcx/ingress")
+int proxy_host(struct __sk_buff *skb)
+{
+	struct node_config *cfg = config_get();
+	int action = cfg ? from_proxy(skb, cfg) : TCX_DROP;
+
+	if (action == TCX_DROP)
+		count_drop(REASON_PROXY_FRAME);
+	return action;
+}
+
+/* l7p1, ingress: the leg becomes the mark, so that replies without a socket (resets) go back
+ * the same way, where net.ipv4.fwmark_reflect is set. */
+SEC("tcx/ingress")
+int proxy_in(struct __sk_buff *skb)
+{
+	__u8 leg = 0;
+
+	bpf_skb_load_bytes(skb, 11, &leg, 1);
+	skb->mark = leg <= LEG_EGRESS_UP ? leg : 0;
+	return TCX_NEXT;
+}
+
+/* l7p1, egress: the mark of Envoy's socket becomes the leg. */
+SEC("tcx/egress")
+int proxy_out(struct __sk_buff *skb)
+{
+	struct node_config *cfg = config_get();
+	__u8 macs[12];
+
+	if (!cfg)
+		return TCX_DROP;
+	leg_macs(macs, cfg->l7p0_mac, skb->mark & 7);
+	bpf_skb_store_bytes(skb, 0, macs, sizeof(macs), 0);
+	return TCX_NEXT;
+}
+
+/* The verifier wants the context's fields read at fixed offsets: the barrier keeps the
+ * compiler from folding the two families into one read. */
+static __always_inline void addrs_from_ctx(struct bpf_sk_lookup *ctx, struct addr *local,
+					   struct addr *remote)
+{
+	__u32 *l = (__u32 *)local->b, *r = (__u32 *)remote->b;
+
+	if (ctx->family == AF_INET) {
+		__be32 local_ip = ctx->local_ip4, remote_ip = ctx->remote_ip4;
+
+		asm volatile("" : "+r"(local_ip), "+r"(remote_ip));
+		addr_from_ipv4(local, local_ip);
+		addr_from_ipv4(remote, remote_ip);
+		return;
+	}
+	l[0] = ctx->local_ip6[0];
+	l[1] = ctx->local_ip6[1];
+	l[2] = ctx->local_ip6[2];
+	l[3] = ctx->local_ip6[3];
+	r[0] = ctx->remote_ip6[0];
+	r[1] = ctx->remote_ip6[1];
+	r[2] = ctx->remote_ip6[2];
+	r[3] = ctx->remote_ip6[3];
+}
+
+/* The class of the connection that begins, which the pod's program has noted. */
+static __always_inline __u16 class_port_of(struct conn_key *key, __u8 direction)
+{
+	struct conn *c = bpf_map_lookup_elem(&conns, key);
+
+	return c && (c->flags & CONN_DOWN) && c->direction == direction ? c->class_port : 0;
+}
+
+/* The proxy's namespace: a packet over l7p1 that no socket owns → its class's listener.
+ * What has none is refused with a reset. */
+SEC("sk_lookup")
+int steer(struct bpf_sk_lookup *ctx)
+{
+	struct node_config *cfg = config_get();
+	struct conn_key key = { .protocol = IPPROTO_TCP };
+	struct addr local, remote;
+	struct bpf_sock *sk;
+	__u32 listener;
+	__u16 port;
+	long err;
+
+	if (!cfg || ctx->protocol != IPPROTO_TCP || ctx->ingress_ifindex != cfg->l7p1_ifindex)
+		return SK_PASS;
+	addrs_from_ctx(ctx, &local, &remote);
+	key.pod = local;
+	key.peer = remote;
+	key.pod_port = bpf_htons(ctx->local_port);
+	key.peer_port = ctx->remote_port;
+	port = class_port_of(&key, DIRECTION_INGRESS);
+	if (!port) {
+		key.pod = remote;
+		key.peer = local;
+		key.pod_port = ctx->remote_port;
+		key.peer_port = bpf_htons(ctx->local_port);
+		port = class_port_of(&key, DIRECTION_EGRESS);
+	}
+	if (!port)
+		return SK_DROP;
+	listener = ctx->family << 16 | port;
+	sk = bpf_map_lookup_elem(&listeners, &listener);
+	if (!sk)
+		return SK_DROP;
+	err = bpf_sk_assign(ctx, sk, 0);
+	bpf_sk_release(sk);
+	return err ? SK_DROP : SK_PASS;
+}
+
+/* The root of the cgroups: every listener that the proxy's namespace opens is kept by its
+ * port. */
+SEC("sockops")
+int on_listen(struct bpf_sock_ops *ctx)
+{
+	struct node_config *cfg;
+	__u32 key;
+
+	if (ctx->op != BPF_SOCK_OPS_TCP_LISTEN_CB)
+		return 1;
+	cfg = config_get();
+	if (!cfg || !cfg->netns_cookie || bpf_get_netns_cookie(ctx) != cfg->netns_cookie)
+		return 1;
+	key = ctx->family << 16 | ctx->local_port;
+	bpf_sock_hash_update(ctx, &listeners, &key, BPF_ANY);
+	return 1;
+}
