@@ -40,7 +40,7 @@ node_exec() {
   node_alive "$node" || die "node $node does not run"
   pid=$(node_pid "$node")
   shift
-  nsenter -t "$pid" -m -u -n -p -- "$@"
+  nsenter -t "$pid" -m -r -w -u -n -p -- "$@"
 }
 
 node_serves() { node_exec "$1" test -S /run/containerd/containerd.sock; }
