@@ -16,20 +16,9 @@ helm helm.sh/helm/v4/cmd/helm
 LIST
 }
 
-# bin_dir is where this version's programs are: what they are built from is in its name.
-bin_dir() {
-  if [ -z "${bin_dir_cached:-}" ]; then
-    local key
-    key=$(cd "$here/binaries" && { go env GOVERSION && cat go.mod go.sum coredns/main.go; } | sha256sum | cut -c1-16)
-    bin_dir_cached=$CACHE/bin/$key
-  fi
-  printf '%s' "$bin_dir_cached"
-}
-
 cluster_binaries() {
-  need_go
   local dir name package version flags count=0 total missing=0
-  dir=$(bin_dir)
+  dir=$BIN_DIR
   mkdir -p "$dir"
   version=$(awk '$1 == "k8s.io/kubernetes" { print $2; exit }' "$here/binaries/go.mod")
   flags="-s -w -X k8s.io/component-base/version.gitVersion=$version"

@@ -73,4 +73,4 @@ daemon() {
   printf '%s\n' "$!" >"$STATE/pids/$name"
 }
 
-kube() { "$(bin_dir)/kubectl" --kubeconfig "$KUBECONFIG_FILE" "$@"; }
+kube() { "$BIN_DIR/kubectl" --kubeconfig "$KUBECONFIG_FILE" "$@"; }

@@ -2,7 +2,7 @@
 # etcd, API server, controller-manager and scheduler, in the control plane's namespace.
 
 start_etcd() {
-  daemon etcd nsenter --net="/run/netns/$(cp_ns)" "$(bin_dir)/etcd" --data-dir "$STATE/etcd" \
+  daemon etcd nsenter --net="/run/netns/$(cp_ns)" "$BIN_DIR/etcd" --data-dir "$STATE/etcd" \
     --listen-client-urls http://127.0.0.1:2379 --advertise-client-urls http://127.0.0.1:2379 \
     --listen-peer-urls http://127.0.0.1:2380 --unsafe-no-fsync --log-level warn
 }
@@ -11,7 +11,7 @@ start_apiserver() {
   local pki=$STATE/pki
   # Routes lead from here to every pod, so webhooks and aggregated APIs behind a Service
   # are called at their pods' addresses: there is no kube-proxy beside the API server.
-  daemon kube-apiserver nsenter --net="/run/netns/$(cp_ns)" "$(bin_dir)/kube-apiserver" \
+  daemon kube-apiserver nsenter --net="/run/netns/$(cp_ns)" "$BIN_DIR/kube-apiserver" \
     --advertise-address="$CP_IP" --secure-port=6443 \
     --etcd-servers=http://127.0.0.1:2379 \
     --tls-cert-file="$pki/apiserver.crt" --tls-private-key-file="$pki/apiserver.key" \
@@ -28,11 +28,11 @@ start_apiserver() {
 
 start_controllers() {
   local pki=$STATE/pki
-  daemon kube-controller-manager nsenter --net="/run/netns/$(cp_ns)" "$(bin_dir)/kube-controller-manager" \
+  daemon kube-controller-manager nsenter --net="/run/netns/$(cp_ns)" "$BIN_DIR/kube-controller-manager" \
     --kubeconfig="$pki/controller-manager.kubeconfig" --leader-elect=false \
     --use-service-account-credentials --root-ca-file="$pki/ca.crt" \
     --service-account-private-key-file="$pki/service-account.key" --bind-address=127.0.0.1
-  daemon kube-scheduler nsenter --net="/run/netns/$(cp_ns)" "$(bin_dir)/kube-scheduler" \
+  daemon kube-scheduler nsenter --net="/run/netns/$(cp_ns)" "$BIN_DIR/kube-scheduler" \
     --kubeconfig="$pki/scheduler.kubeconfig" --leader-elect=false --bind-address=127.0.0.1
 }
 

@@ -21,11 +21,16 @@ flock util-linux
 LIST
 }
 
+# need_go puts a Go that can build everything here first in PATH, and says where the
+# programs of this version are: what they are built from is in that directory's name.
 need_go() {
-  command -v go >/dev/null 2>&1 ||
-    die "Go is missing. Install it (apt-get install golang-go, or the archive from go.dev/dl); an older Go fetches the right one itself"
+  local dir key
+  dir=$("$here/goroot") || exit 1
+  PATH=$dir:$PATH
   (cd "$here/binaries" && go version >/dev/null) ||
     die "this Go cannot fetch the toolchain that $here/binaries/go.mod names; is GOTOOLCHAIN=local set?"
+  key=$(cd "$here/binaries" && { go env GOVERSION && cat go.mod go.sum coredns/main.go; } | sha256sum | cut -c1-16)
+  BIN_DIR=$CACHE/bin/$key
 }
 
 need_machine() {
@@ -51,7 +56,6 @@ missing_packages() {
 
 cluster_deps() {
   need_machine
-  need_go
   local packages had_containerd=yes
   mapfile -t packages < <(missing_packages)
   if [ ${#packages[@]} -eq 0 ]; then

@@ -4,7 +4,7 @@
 # make_images packs what the cluster needs before any pod can run, once for each version.
 make_images() {
   local dir
-  dir=$(bin_dir)/images
+  dir=$BIN_DIR/images
   build_tool forward
   if [ -e "$dir/coredns.tar" ] && [ -e "$dir/pause.tar" ]; then return 0; fi
   mkdir -p "$dir"
@@ -13,7 +13,7 @@ make_images() {
   "$STATE/bin/image" -tag septum-pause:1 -entrypoint /pause -user 65535:65535 \
     -o "$dir/.pause.$$" "$STATE/bin/pause:/pause"
   "$STATE/bin/image" -tag septum-coredns:1 -entrypoint /coredns \
-    -o "$dir/.coredns.$$" "$(bin_dir)/coredns:/coredns"
+    -o "$dir/.coredns.$$" "$BIN_DIR/coredns:/coredns"
   mv "$dir/.pause.$$" "$dir/pause.tar"
   mv "$dir/.coredns.$$" "$dir/coredns.tar"
 }

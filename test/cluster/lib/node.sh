@@ -11,7 +11,7 @@ start_nodes() {
     write_node_config "$node" "$STATE/$node/conf"
     daemon "$node" nsenter --net="/run/netns/$(node_ns "$node")" \
       unshare --mount --propagation slave --uts --pid --fork --kill-child \
-      bash "$here/lib/node-init.sh" "$node" "$STATE" "$(bin_dir)" "$(node_ip "$node")"
+      bash "$here/lib/node-init.sh" "$node" "$STATE" "$BIN_DIR" "$(node_ip "$node")"
   done
 }
 
