@@ -92,6 +92,8 @@ func verdictOf(common *logdatav3.AccessLogCommon) (policy.Verdict, policy.RuleID
 		switch {
 		case name == badPathDeny:
 			reason = "path can be read in two ways"
+		case name == twoHostsDeny:
+			reason = "more than one host"
 		case rule != policy.RuleID{}:
 			reason = "denied by rule"
 		}

@@ -104,6 +104,8 @@ func Args(bootstrap string, concurrency int) []string {
 		"--concurrency", strconv.Itoa(max(concurrency, 1)),
 		"--drain-time-s", "10",
 		"--log-level", "warning",
+		// Each listener would warn of a field that is marked as work in progress.
+		"--component-log-level", "misc:error",
 	}
 }
 

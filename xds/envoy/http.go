@@ -66,6 +66,8 @@ func connectionManagerFor(routes string, d policy.Direction) *hcmv3.HttpConnecti
 		PreserveExternalRequestId:  true,
 		Proxy_100Continue:          true,
 
+		EarlyHeaderMutationExtensions: markProto(),
+
 		NormalizePath: wrapperspb.Bool(true),
 		MergeSlashes:  true,
 		// Escaped slashes are refused by the rules where a rule looks at paths (badPath):

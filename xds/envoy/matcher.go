@@ -32,8 +32,8 @@ type entries struct {
 	rest []entry
 }
 
-// matcherFor returns the tree that judges a class's requests: paths that could be read in
-// two ways, then the denies, then the allows; in each by exact path, by prefix, and last
+// matcherFor returns the tree that judges a class's requests: what could be read in two
+// ways, then the denies, then the allows; in each by exact path, by prefix, and last
 // what has no beginning to be found by. What is not found in one step goes on to the next.
 func matcherFor(class policy.Class) *matcher {
 	last := denied(defaultDeny)
@@ -41,7 +41,7 @@ func matcherFor(class policy.Class) *matcher {
 		last = allowed(encodeRule(*class.AllowAll))
 	}
 	var deny, allow []policy.HTTPRule
-	paths := false
+	paths, hosts := false, false
 	for _, rule := range class.HTTP {
 		if !compiles(rule) {
 			// Ingest lets none through. One bad expression would cost the class all its
@@ -52,6 +52,7 @@ func matcherFor(class policy.Class) *matcher {
 			rule = policy.HTTPRule{ID: rule.ID, Action: policy.Deny}
 		}
 		paths = paths || rule.Path.Kind != policy.MatchAny
+		hosts = hosts || len(rule.Hosts) > 0
 		if rule.Action == policy.Deny {
 			deny = append(deny, rule)
 		} else {
@@ -63,14 +64,26 @@ func matcherFor(class policy.Class) *matcher {
 		next = stage(allow, next)
 	}
 	next = stage(deny, next)
+	var unclear []entry
 	if paths {
-		next = nest(list([]entry{{more: badPath(), then: denied(badPathDeny)}}, next))
+		unclear = append(unclear, entry{more: badPath(), then: denied(badPathDeny)})
+	}
+	if hosts {
+		unclear = append(unclear, entry{more: twoHosts(), then: denied(twoHostsDeny)})
+	}
+	if len(unclear) > 0 {
+		next = nest(list(unclear, next))
 	}
 	if m := next.GetMatcher(); m != nil {
 		return m
 	}
 	// A matcher must be one of the forms: an empty list of conditions is not.
-	return list([]entry{{more: anyMethod(), then: last}}, next)
+	return &matcher{
+		MatcherType: &xdsmatcherv3.Matcher_MatcherList_{MatcherList: &xdsmatcherv3.Matcher_MatcherList{
+			Matchers: []*xdsmatcherv3.Matcher_MatcherList_FieldMatcher{{Predicate: anyMethod(), OnMatch: next}},
+		}},
+		OnNoMatch: act(denied(defaultDeny)),
+	}
 }
 
 // stage puts the rules before next.

@@ -90,16 +90,24 @@ func headerFor(h policy.HeaderMatch, action policy.Action) *predicate {
 		if !ok {
 			return anyMethod()
 		}
-		return or(append(doubles, denyValue(name, h.Value))...)
+		return or(append(doubles, sent(name, denyValue(name, h.Value)))...)
 	}
 	if !ok {
 		return not(anyMethod())
 	}
-	value := allowValue(name, h.Value)
+	value := sent(name, allowValue(name, h.Value))
 	if len(doubles) == 0 {
 		return value
 	}
 	return and(value, not(or(doubles...)))
+}
+
+// sent takes away from what matches a header the value that stands for its absence.
+func sent(name string, value *predicate) *predicate {
+	if name != protoHeader {
+		return value
+	}
+	return and(value, not(headerMatches(protoHeader, exactText(protoAbsent))))
 }
 
 // line is a header's value up to a seam.
@@ -169,6 +177,11 @@ func badPath() *predicate {
 		`%2[Ff]`, `%5[Cc]`, `%00`, `%25` + hex + hex,
 		`%[Cc][01]` + tail, `%[Ee]0%[89]`, `%[Ff]0%8`,
 	}, "|")+`)\C*`))
+}
+
+// twoHosts matches a request that had several hosts, which Envoy joins by commas.
+func twoHosts() *predicate {
+	return headerMatches(hostHeader, &text{MatchPattern: &xdsmatcherv3.StringMatcher_Contains{Contains: ","}})
 }
 
 func headerMatches(name string, value *text) *predicate {

@@ -1,9 +1,14 @@
 package envoy
 
 import (
+	mutationv3 "github.com/envoyproxy/go-control-plane/envoy/config/common/mutation_rules/v3"
+	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	rbacv3 "github.com/envoyproxy/go-control-plane/envoy/config/rbac/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
 	rbacfilterv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/filters/http/rbac/v3"
+	earlyv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/http/early_header_mutation/header_mutation/v3"
+	matcherv3 "github.com/envoyproxy/go-control-plane/envoy/type/matcher/v3"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/durationpb"
 
@@ -13,17 +18,17 @@ import (
 // routesFor returns a class's route configuration: its rules, and then every request to
 // where its connection was going.
 func routesFor(class policy.Class) *routev3.RouteConfiguration {
+	path := &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: "/"}}
+	connect := &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_ConnectMatcher_{
+		ConnectMatcher: &routev3.RouteMatch_ConnectMatcher{}}}
 	return &routev3.RouteConfiguration{
 		Name: ListenerName(class.ID),
 		VirtualHosts: []*routev3.VirtualHost{{
 			Name:    "all",
 			Domains: []string{"*"},
 			Routes: []*routev3.Route{
-				routeTo(class, &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Prefix{Prefix: "/"}}),
-				// OPTIONS * and CONNECT have no path with a slash.
-				routeTo(class, &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_Path{Path: "*"}}),
-				routeTo(class, &routev3.RouteMatch{PathSpecifier: &routev3.RouteMatch_ConnectMatcher_{
-					ConnectMatcher: &routev3.RouteMatch_ConnectMatcher{}}}),
+				withoutProto(routeTo(class, path)), routeTo(class, path),
+				withoutProto(routeTo(class, connect)), routeTo(class, connect),
 			},
 			TypedPerFilterConfig: map[string]*anypb.Any{rbacFilter: anyFor(&rbacfilterv3.RBACPerRoute{Rbac: rbacFor(class)})},
 		}},
@@ -43,6 +48,39 @@ func routeTo(class policy.Class, match *routev3.RouteMatch) *routev3.Route {
 	}
 }
 
+// Envoy gives every request an x-forwarded-proto unless it has one. So that a request goes
+// on as it came, one is put on it that says that there was none (markProto), and is taken
+// away by the route.
+const (
+	protoHeader = "x-forwarded-proto"
+	protoAbsent = "septum-absent"
+)
+
+func withoutProto(r *routev3.Route) *routev3.Route {
+	match := proto.CloneOf(r.Match)
+	match.Headers = []*routev3.HeaderMatcher{{
+		Name: protoHeader,
+		HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: &matcherv3.StringMatcher{
+			MatchPattern: &matcherv3.StringMatcher_Exact{Exact: protoAbsent},
+		}},
+	}}
+	r.Match = match
+	r.RequestHeadersToRemove = []string{protoHeader}
+	return r
+}
+
+func markProto() []*corev3.TypedExtensionConfig {
+	return []*corev3.TypedExtensionConfig{{
+		Name: "envoy.http.early_header_mutation.header_mutation",
+		TypedConfig: anyFor(&earlyv3.HeaderMutation{Mutations: []*mutationv3.HeaderMutation{{
+			Action: &mutationv3.HeaderMutation_Append{Append: &corev3.HeaderValueOption{
+				Header:       &corev3.HeaderValue{Key: protoHeader, Value: protoAbsent},
+				AppendAction: corev3.HeaderValueOption_ADD_IF_ABSENT,
+			}},
+		}}}),
+	}}
+}
+
 // rbacFor returns the class's rules; in audit they are judged and refuse nothing.
 func rbacFor(class policy.Class) *rbacfilterv3.RBAC {
 	m := matcherFor(class)
@@ -56,6 +94,8 @@ func rbacFor(class policy.Class) *rbacfilterv3.RBAC {
 const (
 	defaultDeny = "septum:default"
 	badPathDeny = "septum:path"
+	// twoHostsDeny is for a request with more than one host.
+	twoHostsDeny = "septum:host"
 )
 
 func allowed(name string) *rbacv3.Action {

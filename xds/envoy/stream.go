@@ -170,16 +170,18 @@ func (st *stream) send() error {
 	refused := map[string]string{}
 	for _, kind := range kinds {
 		sub := st.types[kind]
-		if sub == nil && len(t.resources[kind]) > 0 {
-			return nil // Envoy has not asked yet
+		if sub == nil {
+			sub = &subscription{}
 		}
 		for name, r := range t.resources[kind] {
 			switch {
 			case sub.has[name] == r.version:
 			case sub.refused[name].version == r.version:
 				refused[name] = sub.refused[name].words
+			case kind == routeType && refused[name] != "" && !sub.names[name]:
+				// Envoy asks for no rules of a listener that it refused.
 			default:
-				return nil // a listener that waits for its rules, which Envoy will ask for
+				return nil // not asked for yet, as a new listener's rules are
 			}
 		}
 	}
