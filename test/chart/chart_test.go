@@ -23,15 +23,21 @@ const chartDir = "../../charts/septum"
 // helm runs helm: the one that HELM names, or the local cluster's.
 func helm(t *testing.T, args ...string) (string, error) {
 	t.Helper()
-	cmd := exec.Command("../cluster/cluster", append([]string{"helm"}, args...)...)
-	if program := os.Getenv("HELM"); program != "" {
+	return tool(t, "HELM", "helm", args...)
+}
+
+// tool runs the program that a variable names, or the local cluster's of the same name.
+func tool(t *testing.T, variable, name string, args ...string) (string, error) {
+	t.Helper()
+	cmd := exec.Command("../cluster/cluster", append([]string{name}, args...)...)
+	if program := os.Getenv(variable); program != "" {
 		cmd = exec.Command(program, args...)
 	}
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	err := cmd.Run()
 	if stdout.Len() == 0 && strings.Contains(stderr.String(), "No such file or directory") {
-		t.Fatalf("there is no helm: run \"make binaries\", or set HELM\n%s", stderr.String())
+		t.Fatalf("there is no %s: run \"make binaries\", or set %s\n%s", name, variable, stderr.String())
 	}
 	return stdout.String() + stderr.String(), err
 }

@@ -74,6 +74,33 @@ func TestConfig(t *testing.T) {
 	}
 }
 
+// TestKustomize holds that config/default builds, and has every object of the chart but its hooks.
+func TestKustomize(t *testing.T) {
+	out, err := tool(t, "KUBECTL", "kubectl", "kustomize", "../../config/default")
+	if err != nil {
+		t.Fatalf("kubectl kustomize: %v\n%s", err, out)
+	}
+	built := objects(t, out)
+	want := []string{"Namespace/septum-system"}
+	for name, object := range render(t, "--set", "ciliumPolicies.installCRDs=false") {
+		if at(object, "metadata", "annotations", "helm.sh/hook") == nil {
+			want = append(want, name)
+		}
+	}
+	var got []string
+	for name, object := range built {
+		got = append(got, name)
+		if namespace := at(object, "metadata", "namespace"); namespace != nil && namespace != "septum-system" {
+			t.Errorf("%s is in namespace %v", name, namespace)
+		}
+	}
+	slices.Sort(want)
+	slices.Sort(got)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("objects (-chart +kustomize):\n%s", diff)
+	}
+}
+
 // withoutHelm takes Helm's own labels away, in the object and in its pods.
 func withoutHelm(object map[string]any) {
 	for _, path := range [][]string{{"metadata", "labels"}, {"spec", "template", "metadata", "labels"}} {
