@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -150,10 +151,11 @@ func goList(ctx context.Context, tags string, patterns []string) ([]string, erro
 	}
 	const withTests = "{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}"
 	cmd := exec.CommandContext(ctx, "go", append([]string{"list", "-e", "-tags=" + tags, "-f", withTests}, patterns...)...)
-	cmd.Stderr = os.Stderr
+	var messages bytes.Buffer
+	cmd.Stderr = &messages
 	out, err := cmd.Output()
 	if err != nil {
-		return nil, fmt.Errorf("go list %s: %w", strings.Join(patterns, " "), err)
+		return nil, fmt.Errorf("go list %s: %w\n%s", strings.Join(patterns, " "), err, messages.String())
 	}
 	return strings.Fields(string(out)), nil
 }
