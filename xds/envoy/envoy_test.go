@@ -191,8 +191,11 @@ func (e *realEnvoy) setFor(t testing.TB, classes ...policy.Class) (Set, map[poli
 	}
 	addrs := map[policy.ClassID]string{}
 	for _, c := range classes {
-		if e.numbers.Classes[c.ID] == 0 {
-			e.numbers.Classes[c.ID] = freePort(t)
+		for e.numbers.Classes[c.ID] == 0 {
+			port := freePort(t)
+			if _, taken := e.numbers.Class(port); !taken {
+				e.numbers.Classes[c.ID] = port
+			}
 		}
 		addrs[c.ID] = fmt.Sprintf("127.0.0.1:%d", e.numbers.Classes[c.ID])
 	}

@@ -59,11 +59,8 @@ func matcherFor(class policy.Class) *matcher {
 			allow = append(allow, rule)
 		}
 	}
-	next := act(last)
-	if class.AllowAll == nil { // else the allows decide nothing
-		next = stage(allow, next)
-	}
-	next = stage(deny, next)
+	// With AllowAll the allows decide nothing, but name the rule.
+	next := stage(deny, stage(allow, act(last)))
 	var unclear []entry
 	if paths {
 		unclear = append(unclear, entry{more: badPath(), then: denied(badPathDeny)})

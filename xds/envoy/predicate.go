@@ -248,6 +248,9 @@ func prefixText(s string) *text {
 }
 
 func regexText(s string) *text {
+	if s == "" { // Envoy takes no empty expression
+		s = "(?:)"
+	}
 	return &text{MatchPattern: &xdsmatcherv3.StringMatcher_SafeRegex{SafeRegex: &xdsmatcherv3.RegexMatcher{
 		Regex: valid(s), EngineType: &xdsmatcherv3.RegexMatcher_GoogleRe2{GoogleRe2: &xdsmatcherv3.RegexMatcher_GoogleRE2{}},
 	}}}

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 )
@@ -41,6 +42,9 @@ type subscription struct {
 }
 
 type refusal struct{ version, words string }
+
+// maxWords is how much of Envoy's words is kept, in bytes.
+const maxWords = 500
 
 type response struct {
 	kind, nonce string
@@ -140,6 +144,10 @@ func (sub *subscription) nacked(p *response, words string) {
 		if len(p.versions) > 1 {
 			sub.alone[name] = true
 			continue
+		}
+		// Envoy prints the whole resource first, and what is wrong with it last.
+		if len(words) > maxWords {
+			words = "… " + strings.ToValidUTF8(words[len(words)-maxWords:], "")
 		}
 		sub.refused[name] = refusal{version: version, words: words}
 		delete(sub.alone, name)
