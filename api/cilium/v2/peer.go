@@ -178,7 +178,7 @@ type K8sService struct {
 	// The service's name.
 	// +optional
 	ServiceName string `json:"serviceName,omitempty"`
-	// The service's namespace; left out, the policy's own.
+	// The service's namespace; left out, every namespace.
 	// +optional
 	Namespace string `json:"namespace,omitempty"`
 }
@@ -187,8 +187,7 @@ type K8sService struct {
 type K8sServiceSelector struct {
 	// The services' labels.
 	Selector LabelSelector `json:"selector"`
-	// The services' namespace; left out, every namespace in a cluster-wide policy, and
-	// the policy's own in a namespaced one.
+	// The services' namespace; left out, every namespace.
 	// +optional
 	Namespace string `json:"namespace,omitempty"`
 }

@@ -4,7 +4,7 @@ import "k8s.io/apimachinery/pkg/util/intstr"
 
 // PortRule is a list of ports, and what may be asked on them.
 type PortRule struct {
-	// The ports, as alternatives. Left out: every port.
+	// The ports, as alternatives. An entry without ports is about none; "0" is every port.
 	// +optional
 	// +kubebuilder:validation:MaxItems=40
 	Ports []PortProtocol `json:"ports,omitempty"`
@@ -39,7 +39,7 @@ type PortRule struct {
 
 // PortDenyRule is a list of ports.
 type PortDenyRule struct {
-	// The ports, as alternatives. Left out: every port.
+	// The ports, as alternatives. An entry without ports is about none; "0" is every port.
 	// +optional
 	// +kubebuilder:validation:MaxItems=40
 	Ports []PortProtocol `json:"ports,omitempty"`

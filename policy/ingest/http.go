@@ -1,0 +1,117 @@
+package ingest
+
+import (
+	"strings"
+
+	ciliumv2 "github.com/septum-dev/septum/api/cilium/v2"
+	"github.com/septum-dev/septum/policy"
+)
+
+// ciliumHTTP converts HTTP rules. One that is wrong is left out: it allows nothing.
+func (s *scope) ciliumHTTP(in []ciliumv2.HTTPRule, path string) *policy.HTTP {
+	out := &policy.HTTP{}
+	for i := range in {
+		id := policy.RuleID{Policy: s.ref, Path: indexed(path, i)}
+		if r, ok := s.ciliumHTTPRule(&in[i], id); ok && !s.unknownIn(id.Path) {
+			out.Rules = append(out.Rules, r)
+		}
+	}
+	return out
+}
+
+// ciliumHTTPRule: path, method and host are RE2 expressions over the whole string (SEMANTICS 15).
+func (s *scope) ciliumHTTPRule(in *ciliumv2.HTTPRule, id policy.RuleID) (policy.HTTPRule, bool) {
+	r := policy.HTTPRule{ID: id}
+	good := true
+	fail := func(field string, err error) {
+		if err != nil {
+			s.invalid(id.Path+"."+field, "%v", err)
+			good = false
+		}
+	}
+	paths, err := matchesOf(in.Path, onPath)
+	fail("path", err)
+	if len(paths) == 1 {
+		r.Path = paths[0]
+	}
+	r.Methods, err = matchesOf(in.Method, onMethod)
+	fail("method", err)
+	r.Hosts, err = matchesOf(in.Host, onHost)
+	fail("host", err)
+	for i, text := range in.Headers {
+		h, ok := s.ciliumHeader(text, at(id.Path, "headers", i))
+		good = good && ok
+		r.Headers = append(r.Headers, h)
+	}
+	for i := range in.HeaderMatches {
+		h, ok := s.ciliumHeaderMatch(&in.HeaderMatches[i], at(id.Path, "headerMatches", i))
+		good = good && ok
+		r.Headers = append(r.Headers, h)
+	}
+	return r, good
+}
+
+// ciliumHeader: with a space it is a name and an exact value, without one a name that
+// must be there (SEMANTICS 17).
+func (s *scope) ciliumHeader(text, path string) (policy.HeaderMatch, bool) {
+	name, value, exact := strings.Cut(text, " ")
+	if exact {
+		name = strings.TrimRight(name, ":")
+	} else if strings.Contains(name, ":") {
+		s.warn(path, policy.ReasonNoMatch, "%q is read as a header of that very name, which cannot be, so that the rule allows nothing; write a space after the colon", text)
+		return policy.HeaderMatch{}, false
+	}
+	h := policy.HeaderMatch{Name: strings.ToLower(name)}
+	if exact {
+		h.Value = policy.StringMatch{Kind: policy.MatchExact, Value: strings.TrimSpace(value)}
+	}
+	return h, s.headerName(name, path) && s.headerValue(h.Value.Value, path)
+}
+
+func (s *scope) ciliumHeaderMatch(in *ciliumv2.HeaderMatch, path string) (policy.HeaderMatch, bool) {
+	h := policy.HeaderMatch{Name: strings.ToLower(in.Name)}
+	if in.Value != "" {
+		h.Value = policy.StringMatch{Kind: policy.MatchExact, Value: in.Value}
+	}
+	good := s.headerName(in.Name, path+".name") && s.headerValue(in.Value, path+".value")
+	if in.Mismatch != "" {
+		s.unsupported(path+".mismatch", "actions on mismatch are not supported yet: the rule allows nothing; leave mismatch out to refuse what does not match")
+		good = false
+	}
+	if in.Secret != nil {
+		s.unsupported(path+".secret", "values in secrets are not supported yet: the rule allows nothing; use value")
+		good = false
+	}
+	return h, good
+}
+
+func (s *scope) headerName(name, path string) bool {
+	switch {
+	case !token(name):
+		s.invalid(path, "%q is not the name of a header", name)
+	case strings.EqualFold(name, "host"):
+		s.invalid(path, "the host is no header for rules; use the rule's own condition on hosts")
+	default:
+		return true
+	}
+	return false
+}
+
+// headerValue refuses what no header can have.
+func (s *scope) headerValue(value, path string) bool {
+	if strings.ContainsAny(value, "\x00\r\n") {
+		s.invalid(path, "a header's value has no line breaks")
+		return false
+	}
+	return true
+}
+
+// token says whether text is a token of RFC 9110: a method or the name of a header.
+func token(text string) bool {
+	for _, r := range text {
+		if !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("!#$%&'*+-.^_`|~", r)) {
+			return false
+		}
+	}
+	return text != ""
+}

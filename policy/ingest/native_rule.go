@@ -1,0 +1,108 @@
+package ingest
+
+import (
+	"github.com/septum-dev/septum/api/v1alpha1"
+	"github.com/septum-dev/septum/policy"
+)
+
+// nativeRule converts a rule. named says whether it names peers.
+func (s *scope) nativeRule(in *v1alpha1.TrafficRule, who peers, named bool, path string) []policy.Rule {
+	r := policy.Rule{ID: policy.RuleID{Policy: s.ref, Path: path, Name: in.Name}}
+	deny := in.Action == v1alpha1.ActionDeny
+	if deny {
+		r.Action = policy.Deny
+	}
+	entries := make([]string, 0, len(in.HTTP)+len(in.GRPC))
+	for i := range in.HTTP {
+		entries = append(entries, at(path, "http", i))
+	}
+	for i := range in.GRPC {
+		entries = append(entries, at(path, "grpc", i))
+	}
+	broken := s.unknownIn(path, entries...)
+	wrong := func(field, format string, args ...any) {
+		s.invalid(path+field, format, args...)
+		broken = true
+	}
+	if in.Mode == v1alpha1.ModeAudit {
+		s.unsupported(path+".mode", "Audit for a single rule is not supported yet: the rule is enforced; use spec.mode")
+	}
+	l7 := in.HTTP != nil || in.GRPC != nil
+	switch {
+	case in.Action != "" && in.Action != v1alpha1.ActionAllow && !deny:
+		wrong(".action", "%q is neither Allow nor Deny", in.Action)
+		deny, r.Action = true, policy.Deny
+	case deny && l7:
+		wrong(".action", "a Deny rule cannot have http or grpc, and denies all of its ports; set `action: Deny` on the http or grpc entry of an Allow rule")
+	case in.HTTP != nil && in.GRPC != nil:
+		wrong(".grpc", "http and grpc cannot be in one rule; write two rules")
+	}
+	if in.Ports != nil && in.ICMP != nil {
+		wrong(".icmp", "icmp and ports cannot be in one rule; write two rules")
+	}
+	if !named && in.Ports == nil && in.ICMP == nil {
+		wrong("", "an empty rule means nothing; for everyone write `entities: [all]`")
+	}
+	if l7 && len(in.Ports) == 0 {
+		wrong(".ports", "http and grpc need ports, each with `protocol: TCP` and a port or name")
+	}
+	ports, good := s.nativePorts(in.Ports, path+".ports", l7)
+	icmp, icmpGood := s.nativeICMP(in.ICMP, path+".icmp")
+	ports, good = append(ports, icmp...), good && icmpGood
+
+	if deny {
+		r.AnyPeer = who.any || who.broken || broken
+		if r.Peers = who.list; r.AnyPeer {
+			r.Peers = nil
+		}
+		if r.Ports = ports; broken || !good {
+			r.Ports = nil
+		}
+		if !r.AnyPeer && len(r.Peers) == 0 {
+			return nil
+		}
+		return []policy.Rule{r}
+	}
+	if l7 {
+		s.warnTLSPorts(ports, path)
+		http := &policy.HTTP{Rules: append(s.nativeHTTP(in.HTTP, path+".http"), s.nativeGRPC(in.GRPC, path+".grpc")...)}
+		broken = broken || len(http.Rules) == 0
+		r.L7 = http
+	}
+	r.AnyPeer, r.Ports = who.any, ports
+	if !who.any {
+		r.Peers = who.list
+	}
+	nobody := !who.any && len(who.list) == 0
+	noPort := len(ports) == 0 && (in.Ports != nil || in.ICMP != nil)
+	if broken || nobody || noPort {
+		return nil
+	}
+	return []policy.Rule{r}
+}
+
+func (s *scope) nativeICMP(in []v1alpha1.ICMPType, path string) (out []policy.Port, good bool) {
+	good = true
+	for i := range in {
+		p := policy.Port{Protocol: policy.ProtocolICMP, ICMPType: -1}
+		switch in[i].Family {
+		case "IPv4":
+		case "IPv6":
+			p.Protocol = policy.ProtocolICMPv6
+		default:
+			s.invalid(indexed(path, i)+".family", "%q is neither IPv4 nor IPv6", in[i].Family)
+			good = false
+			continue
+		}
+		if t := in[i].Type; t != nil {
+			if *t < 0 || *t > 255 {
+				s.invalid(indexed(path, i)+".type", "%d is not from 0 to 255", *t)
+				good = false
+				continue
+			}
+			p.ICMPType = int16(*t)
+		}
+		out = append(out, p)
+	}
+	return out, good
+}
