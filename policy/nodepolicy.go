@@ -16,7 +16,7 @@ type NodePolicy struct {
 	// Addresses say who is behind every address of the cluster and of the policies'
 	// CIDRs, by Prefix. They are the same on every node, but for what is IdentityHost.
 	Addresses []Address
-	// Identities are the labels of the identities in Addresses, by number.
+	// Identities are the labels of the identities in Addresses and of the reserved ones, by number.
 	Identities []IdentityLabels
 }
 

@@ -163,7 +163,8 @@ type HTTPRule struct {
 }
 
 // HeaderMatch is a condition on one header. A header that comes more than once must
-// match in every value.
+// match in every value; in a deny rule one value is enough, so that a second one
+// cannot hide it.
 type HeaderMatch struct {
 	// Name is in lower case.
 	Name string

@@ -1,0 +1,136 @@
+package policy
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+)
+
+// Compiled is a Snapshot with everything worked out that is the same for all nodes. It
+// does not change; what its methods return is shared and must not be changed either.
+type Compiled struct {
+	nodes      map[string]*nodeView
+	tables     map[TableID]*Table
+	classes    map[ClassID]*Class
+	addresses  []Address
+	identities []IdentityLabels
+	problems   []Problem
+	selected   map[Ref][]Selected
+}
+
+// nodeView is what belongs to one node.
+type nodeView struct {
+	endpoints []EndpointPolicy
+	applied   map[Ref]AppliedPolicy
+}
+
+// Selected is an endpoint that a policy selects.
+type Selected struct {
+	Key  string
+	Node string
+	// HostNetwork endpoints are selected, but cannot be enforced.
+	HostNetwork bool
+}
+
+// compiler is the state of one Compile.
+type compiler struct {
+	u               *universe
+	tables          map[TableID]*Table
+	classes         map[ClassID]*Class
+	servicePorts    []servicePort
+	allServicePorts []int32
+	servicesOf      map[Identity][]int32
+	problems        map[string]Problem
+}
+
+// Compile works out the policy of all nodes at once.
+func Compile(s Snapshot) *Compiled {
+	c := &compiler{u: newUniverse(s), tables: map[TableID]*Table{}, classes: map[ClassID]*Class{},
+		servicesOf: map[Identity][]int32{}, problems: map[string]Problem{}}
+	c.servicePorts = c.u.servicePorts()
+	for n, sp := range c.servicePorts {
+		c.allServicePorts = append(c.allServicePorts, int32(n))
+		for _, t := range sp.targets {
+			c.servicesOf[t.identity] = append(c.servicesOf[t.identity], int32(n))
+		}
+	}
+	out := &Compiled{nodes: map[string]*nodeView{}, tables: c.tables, classes: c.classes,
+		addresses: c.u.book.sorted(), identities: c.u.labels(), selected: map[Ref][]Selected{}}
+	c.endpoints(s, out)
+	for _, p := range c.problems {
+		out.problems = append(out.problems, p)
+	}
+	slices.SortFunc(out.problems, compareProblems)
+	return out
+}
+
+func compareProblems(a, b Problem) int {
+	return cmp.Or(CompareRefs(a.Policy, b.Policy), comparePaths(a.Path, b.Path), cmp.Compare(a.Reason, b.Reason), cmp.Compare(a.Message, b.Message))
+}
+
+// report keeps a problem once, however often it is met.
+func (c *compiler) report(p Problem) { c.problems[fmt.Sprint(p)] = p }
+
+// Resolve returns what one node must enforce. For many nodes, Compile once.
+func Resolve(s Snapshot, node string) NodePolicy { return Compile(s).Node(node) }
+
+// Node returns what a node must enforce.
+func (c *Compiled) Node(name string) NodePolicy {
+	np := c.Local(name)
+	np.Addresses = slices.Clone(c.addresses)
+	for i := range np.Addresses {
+		// Only node addresses have a name and no pod's identity.
+		if a := &np.Addresses[i]; a.Node == name && name != "" && a.isNode() {
+			a.Identity = IdentityHost
+		}
+	}
+	np.Identities = c.identities
+	return np
+}
+
+// Local is Node without Addresses and Identities.
+func (c *Compiled) Local(name string) NodePolicy {
+	np := NodePolicy{Node: name}
+	view := c.nodes[name]
+	if view == nil {
+		return np
+	}
+	np.Endpoints = view.endpoints
+	tables, classes := map[TableID]bool{"": true}, map[ClassID]bool{"": true}
+	for _, e := range view.endpoints {
+		for _, id := range []TableID{e.Ingress, e.Egress} {
+			if tables[id] {
+				continue
+			}
+			tables[id] = true
+			np.Tables = append(np.Tables, *c.tables[id])
+			for _, entry := range c.tables[id].Entries {
+				if !classes[entry.Class] {
+					classes[entry.Class] = true
+					np.Classes = append(np.Classes, *c.classes[entry.Class])
+				}
+			}
+		}
+	}
+	for _, a := range view.applied {
+		np.Applied = append(np.Applied, a)
+	}
+	slices.SortFunc(np.Tables, func(a, b Table) int { return cmp.Compare(a.ID, b.ID) })
+	slices.SortFunc(np.Classes, func(a, b Class) int { return cmp.Compare(a.ID, b.ID) })
+	slices.SortFunc(np.Applied, func(a, b AppliedPolicy) int { return CompareRefs(a.Ref, b.Ref) })
+	return np
+}
+
+// Cluster returns what is the same on all nodes: each address seen from no node (node
+// addresses are IdentityRemoteNode or IdentityKubeAPIServer), and every identity's labels.
+func (c *Compiled) Cluster() ([]Address, []IdentityLabels) { return c.addresses, c.identities }
+
+// Problems returns what could not be resolved, by policy and path.
+func (c *Compiled) Problems() []Problem { return c.problems }
+
+// Selected returns for each policy the endpoints that it selects in some direction, by Key.
+func (c *Compiled) Selected() map[Ref][]Selected { return c.selected }
+
+func (a Address) isNode() bool {
+	return a.Pod == "" && a.Prefix.IsSingleIP() && (a.Identity == IdentityRemoteNode || a.Identity == IdentityKubeAPIServer)
+}

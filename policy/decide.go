@@ -1,0 +1,101 @@
+package policy
+
+import (
+	"net/netip"
+	"slices"
+)
+
+// Decide judges one request at one end: the oracle that every backend must agree with.
+func Decide(np NodePolicy, req Request) Decision {
+	ep, ok := np.endpointOf(req.Endpoint)
+	if !ok {
+		return Decision{Verdict: Forwarded, Reason: "not selected by a policy"}
+	}
+	id := ep.Ingress
+	if req.Direction == Egress {
+		id = ep.Egress
+	}
+	if id == "" {
+		return Decision{Verdict: Forwarded, Reason: "no policy in this direction"}
+	}
+	n := slices.IndexFunc(np.Tables, func(t Table) bool { return t.ID == id })
+	if n < 0 {
+		return Decision{Verdict: Denied, Reason: "the table is missing"}
+	}
+	return np.Tables[n].decide(np, req)
+}
+
+func (t Table) decide(np NodePolicy, req Request) Decision {
+	e, ok := t.Lookup(np.IdentityOf(req.Peer), req.Protocol, req.Port)
+	switch {
+	case !ok && !t.DefaultDeny:
+		return Decision{Verdict: Forwarded, Reason: "no default deny"}
+	case !ok:
+		return refuse(t.Audit, RuleID{}, "no rule matched")
+	case e.Verdict == Denied:
+		return refuse(t.Audit, first(e.Rules), "denied by rule")
+	case e.Verdict == Forwarded:
+		return Decision{Verdict: Forwarded, Rule: first(e.Rules), Reason: "allowed by rule"}
+	case e.Verdict != Redirected:
+		return refuse(t.Audit, first(e.Rules), "unknown verdict")
+	}
+	if req.HTTP == nil {
+		return Decision{Verdict: Redirected, Rule: first(e.Rules), Class: e.Class, Reason: "layer 7 rules decide"}
+	}
+	n := slices.IndexFunc(np.Classes, func(c Class) bool { return c.ID == e.Class })
+	if n < 0 {
+		return Decision{Verdict: Denied, Class: e.Class, Reason: "the class is missing"}
+	}
+	d := np.Classes[n].DecideHTTP(*req.HTTP)
+	d.Class = e.Class
+	return d
+}
+
+// DecideHTTP judges a request by a class's rules: denies first, then allows.
+func (c Class) DecideHTTP(req HTTPRequest) Decision {
+	path, ok := NormalizePath(req.Path)
+	if !ok {
+		// It is refused before any rule is asked, also in Audit mode.
+		return Decision{Verdict: Denied, Reason: "the path cannot be normalised"}
+	}
+	req.Path = path
+	for _, r := range c.HTTP {
+		if r.Action == Deny && r.holds(req) {
+			return refuse(c.Audit, r.ID, "denied by rule")
+		}
+	}
+	for _, r := range c.HTTP {
+		if r.Action == Allow && r.holds(req) {
+			return Decision{Verdict: Forwarded, Rule: r.ID, Reason: "allowed by rule"}
+		}
+	}
+	if c.AllowAll != nil {
+		return Decision{Verdict: Forwarded, Rule: *c.AllowAll, Reason: "allowed by rule"}
+	}
+	return refuse(c.Audit, RuleID{}, "no rule matched")
+}
+
+// endpointOf returns the endpoint with that address. Host-network pods have none of their own.
+func (np NodePolicy) endpointOf(addr netip.Addr) (EndpointPolicy, bool) {
+	addr = addr.Unmap()
+	for _, e := range np.Endpoints {
+		if !e.HostNetwork && slices.Contains(e.Addrs, addr) {
+			return e, true
+		}
+	}
+	return EndpointPolicy{}, false
+}
+
+func refuse(audit bool, rule RuleID, reason string) Decision {
+	if audit {
+		return Decision{Verdict: Audited, Rule: rule, Reason: reason}
+	}
+	return Decision{Verdict: Denied, Rule: rule, Reason: reason}
+}
+
+func first(rules []RuleID) RuleID {
+	if len(rules) == 0 {
+		return RuleID{}
+	}
+	return rules[0]
+}

@@ -1,0 +1,160 @@
+package policy
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// outcome is what all rules that apply to a packet come to, together. Equal outcomes of
+// one table are the same pointer.
+type outcome struct {
+	verdict Verdict
+	class   ClassID
+	rules   []RuleID
+}
+
+// folder combines rules for one table.
+type folder struct {
+	direction Direction
+	audit     bool
+	rules     []rule
+	classes   map[ClassID]*Class
+	report    func(Problem)
+	// byCover and byContent are the outcomes so far.
+	byCover   map[string]*outcome
+	byContent map[string]*outcome
+}
+
+// fold returns the union of the rules with those numbers, in order; nil for none.
+func (f *folder) fold(cover []int32) *outcome {
+	if len(cover) == 0 {
+		return nil
+	}
+	text := fmt.Sprint(cover)
+	if got, ok := f.byCover[text]; ok {
+		return got
+	}
+	out := f.combine(cover)
+	content := fmt.Sprint(out.verdict, out.class, out.rules)
+	if same, ok := f.byContent[content]; ok {
+		out = same
+	}
+	f.byContent[content] = out
+	f.byCover[text] = out
+	return out
+}
+
+func (f *folder) combine(cover []int32) *outcome {
+	var deny, l4, l7 []*rule
+	for _, n := range cover {
+		switch r := &f.rules[n]; {
+		case r.deny:
+			deny = append(deny, r)
+		case r.l7 == nil:
+			l4 = append(l4, r)
+		default:
+			l7 = append(l7, r)
+		}
+	}
+	l7 = f.oneKind(l7)
+	switch {
+	case len(deny) > 0:
+		// Deny beats every allow, before L7 is looked at (SEMANTICS 1).
+		return &outcome{verdict: Denied, rules: ruleIDs(deny)}
+	case len(l7) == 0:
+		return &outcome{verdict: Forwarded, rules: ruleIDs(l4)}
+	case shadowed(l4, l7):
+		return &outcome{verdict: Forwarded, rules: ruleIDs(l4)}
+	}
+	return &outcome{verdict: Redirected, class: f.class(l4, l7), rules: ruleIDs(append(slices.Clone(l4), l7...))}
+}
+
+// oneKind leaves out the rules whose L7 kind is not that of the first rule: what they
+// would have added stays closed (SEMANTICS 4).
+func (f *folder) oneKind(l7 []*rule) []*rule {
+	if len(l7) == 0 {
+		return nil
+	}
+	out := l7[:0:0]
+	first := l7[0]
+	for _, r := range l7 {
+		if kindOf(r.l7) == kindOf(first.l7) {
+			out = append(out, r)
+			continue
+		}
+		f.report(Problem{Policy: r.id.Policy, Path: r.id.Path, Reason: ReasonConflict,
+			Message: fmt.Sprintf("%s rules conflict with the %s rules of %s %s for the same peer and port: they allow nothing",
+				kindOf(r.l7), kindOf(first.l7), first.id.Policy.Kind, first.id.Policy.Name)})
+	}
+	return out
+}
+
+func kindOf(l7 L7) string { return strings.TrimPrefix(fmt.Sprintf("%T", l7), "*policy.") }
+
+// shadowed says whether a rule for every peer on layer 4 leaves nothing for narrower L7
+// rules to decide (SEMANTICS 2). L7 rules that deny are never shadowed.
+func shadowed(l4, l7 []*rule) bool {
+	if !slices.ContainsFunc(l4, func(r *rule) bool { return r.wide }) {
+		return false
+	}
+	return !slices.ContainsFunc(l7, func(r *rule) bool {
+		http, ok := r.l7.(*HTTP)
+		return r.wide || !ok || slices.ContainsFunc(http.Rules, func(h HTTPRule) bool { return h.Action == Deny })
+	})
+}
+
+// class returns the class of these L7 rules, which may go with L4 rules for the same
+// peer and port: then everything is allowed, and still proxied.
+func (f *folder) class(l4, l7 []*rule) ClassID {
+	out := &Class{Direction: f.direction, Audit: f.audit}
+	var allowAll *rule
+	for _, r := range slices.Concat(l4, l7) {
+		if (r.l7 == nil || r.open) && (allowAll == nil || CompareRuleIDs(r.id, allowAll.id) < 0) {
+			allowAll = r
+		}
+	}
+	var keys []string
+	for _, r := range l7 {
+		if slices.Contains(keys, r.key) {
+			continue
+		}
+		keys = append(keys, r.key)
+		if http, ok := r.l7.(*HTTP); ok {
+			out.HTTP = append(out.HTTP, http.Rules...)
+		}
+	}
+	slices.Sort(keys)
+	keys = append(keys, fmt.Sprint(f.direction, f.audit))
+	if allowAll != nil {
+		id := allowAll.id
+		out.AllowAll = &id
+		keys = append(keys, "allow all", allowAll.key)
+	}
+	out.ID = ClassID(shortHash(keys))
+	slices.SortFunc(out.HTTP, func(a, b HTTPRule) int { return CompareRuleIDs(a.ID, b.ID) })
+	if _, ok := f.classes[out.ID]; !ok {
+		f.classes[out.ID] = out
+	}
+	return out.ID
+}
+
+func ruleIDs(rules []*rule) []RuleID {
+	out := make([]RuleID, 0, len(rules))
+	for _, r := range rules {
+		out = append(out, r.id)
+	}
+	slices.SortFunc(out, CompareRuleIDs)
+	return slices.Compact(out)
+}
+
+// shortHash names a list of texts: 80 bits, so that no two lists ever meet.
+func shortHash(texts []string) string {
+	h := sha256.New()
+	for _, t := range texts {
+		_, _ = fmt.Fprintf(h, "%d:%s", len(t), t)
+	}
+	return hex.EncodeToString(h.Sum(nil)[:10])
+}

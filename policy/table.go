@@ -1,0 +1,149 @@
+package policy
+
+import (
+	"fmt"
+	"slices"
+)
+
+// tableInput is what a table is made of.
+type tableInput struct {
+	direction Direction
+	sections  []*section
+	// ports are the subject's named ports (ingress).
+	ports []NamedPort
+	// apiHost is true if the subject's own node is one of the API server's (egress).
+	apiHost bool
+}
+
+// rules returns the table's rules and what holds for all of them.
+//
+// Audit: a table is Audit only if all its policies are. In a mixed one the policies in
+// Audit mode refuse nothing: their default deny and their denies do not count, and where
+// nobody else denies by default their L7 rules allow the rest too. What they allow is allowed.
+func (in tableInput) rules() (rules []rule, defaultDeny, audit bool) {
+	audit = !slices.ContainsFunc(in.sections, func(s *section) bool { return !s.audit })
+	for _, s := range in.sections {
+		defaultDeny = defaultDeny || s.defaultDeny && (audit || !s.audit)
+	}
+	for _, s := range in.sections {
+		for _, r := range s.rules {
+			if s.audit && !audit {
+				if r.deny {
+					continue
+				}
+				r.open = r.open || !defaultDeny
+				if http, ok := r.l7.(*HTTP); ok {
+					r.l7 = withoutDenies(http)
+					r.key += "\x00without denies"
+				}
+			}
+			if in.direction == Ingress {
+				r = resolveNamed(r, in.ports)
+			}
+			if r.allPorts || len(r.ranges) > 0 {
+				rules = append(rules, r)
+			}
+		}
+	}
+	return rules, defaultDeny, audit
+}
+
+func withoutDenies(h *HTTP) *HTTP {
+	return &HTTP{Rules: slices.DeleteFunc(slices.Clone(h.Rules), func(r HTTPRule) bool { return r.Action == Deny })}
+}
+
+// id names the table by which rules it is made of and how they are read, not by their text.
+func (in tableInput) id(defaultDeny, audit bool) TableID {
+	texts := []string{fmt.Sprint(in.direction, defaultDeny, audit)}
+	for _, s := range in.sections {
+		texts = append(texts, s.key, fmt.Sprint(s.defaultDeny, s.audit))
+		for _, r := range s.rules {
+			for _, p := range r.named {
+				texts = append(texts, r.key, p.Name, fmt.Sprint(namedRanges(p, in.ports, r.deny)))
+			}
+		}
+		if in.apiHost && s.apiHost {
+			texts = append(texts, "node of the API server")
+		}
+	}
+	return TableID(shortHash(texts))
+}
+
+// table returns the table for in, made once.
+func (c *compiler) table(in tableInput) TableID {
+	rules, defaultDeny, audit := in.rules()
+	id := in.id(defaultDeny, audit)
+	if _, ok := c.tables[id]; ok {
+		return id
+	}
+	t := &Table{ID: id, Direction: in.direction, DefaultDeny: defaultDeny, Audit: audit}
+	c.tables[id] = t
+	f := &folder{direction: in.direction, audit: audit, rules: rules, classes: c.classes, report: c.report,
+		byCover: map[string]*outcome{}, byContent: map[string]*outcome{}}
+
+	var wide []int32
+	for n := range rules {
+		if rules[n].any {
+			wide = append(wide, int32(n))
+		}
+	}
+	t.Entries = appendEntries(t.Entries, IdentityAny, f.entries(nil, wide))
+	if in.direction == Ingress {
+		// A pod's own node always reaches it: kubelet's probes (SEMANTICS 12).
+		t.Entries = append(t.Entries, Entry{Identity: IdentityHost, Verdict: Forwarded})
+	}
+	for _, g := range groups(rules, len(c.u.identities)) {
+		own := f.entries(g.rules, wide)
+		for _, n := range g.peers {
+			identity := c.u.identities[n]
+			if identity == IdentityHost && (in.direction == Ingress || (n == c.u.apiHost) != in.apiHost) {
+				continue
+			}
+			t.Entries = appendEntries(t.Entries, identity, own)
+		}
+	}
+	slices.SortFunc(t.Entries, CompareEntries)
+	if in.direction == Egress {
+		t.Entries = append(t.Entries, c.serviceEntries(*t)...)
+		slices.SortFunc(t.Entries, CompareEntries)
+	}
+	return id
+}
+
+func appendEntries(to []Entry, identity Identity, entries []Entry) []Entry {
+	for _, e := range entries {
+		e.Identity = identity
+		to = append(to, e)
+	}
+	return to
+}
+
+// group is the identities that the same rules select.
+type group struct {
+	rules []int32
+	peers []int32
+}
+
+// groups divides the identities that rules select by which of them do.
+func groups(rules []rule, identities int) []group {
+	of := make([]int32, identities) // an identity's group so far
+	all := []group{{}}
+	for n := range rules {
+		next := map[int32]int32{}
+		for _, p := range rules[n].peers {
+			to, ok := next[of[p]]
+			if !ok {
+				to = int32(len(all))
+				next[of[p]] = to
+				all = append(all, group{rules: append(slices.Clone(all[of[p]].rules), int32(n))})
+			}
+			of[p] = to
+		}
+	}
+	for p, g := range of {
+		if g != 0 {
+			all[g].peers = append(all[g].peers, int32(p))
+		}
+	}
+	return slices.DeleteFunc(all, func(g group) bool { return len(g.peers) == 0 })
+}
