@@ -1,0 +1,154 @@
+package conformance
+
+import (
+	"cmp"
+	"embed"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/tools/txtar"
+
+	"github.com/septum-dev/septum/policy"
+	"github.com/septum-dev/septum/policy/ingest"
+)
+
+//go:embed cases/*.txtar
+var cases embed.FS
+
+// Case is one file of the table.
+type Case struct {
+	Name string
+	// Semantics are the numbers of the lines that the case shows.
+	Semantics []int
+	// About says in words what it shows.
+	About    string
+	Snapshot policy.Snapshot
+	// Problems are those of ingest and of the compile; WantProblems are "Reason path", sorted.
+	Problems     []policy.Problem
+	WantProblems []string
+	Compiled     *policy.Compiled
+	Requests     []Check
+}
+
+// Check is one request and what must come of it.
+type Check struct {
+	// Line is the request as it is written in the file.
+	Line string
+	// Node is the node that judges.
+	Node    string
+	Request policy.Request
+	Want    policy.Verdict
+	// Rule is the path of the rule that must have decided, if HasRule; "" for none.
+	Rule    string
+	HasRule bool
+}
+
+// Node returns what a node must enforce in this case.
+func (c Case) Node(name string) policy.NodePolicy { return c.Compiled.Node(name) }
+
+// Cases returns the whole table, by name.
+func Cases() ([]Case, error) {
+	dir, err := fs.Sub(cases, "cases")
+	if err != nil {
+		return nil, fmt.Errorf("open the cases: %w", err)
+	}
+	return load(dir)
+}
+
+// Load returns the cases in a directory, by name.
+func Load(dir string) ([]Case, error) { return load(os.DirFS(dir)) }
+
+func load(dir fs.FS) ([]Case, error) {
+	names, err := fs.Glob(dir, "*.txtar")
+	if err != nil {
+		return nil, fmt.Errorf("list cases: %w", err)
+	}
+	var out []Case
+	for _, name := range names {
+		text, err := fs.ReadFile(dir, name)
+		if err != nil {
+			return nil, fmt.Errorf("read case: %w", err)
+		}
+		c, err := Parse(strings.TrimSuffix(name, ".txtar"), text)
+		if err != nil {
+			return nil, fmt.Errorf("case %s: %w", name, err)
+		}
+		out = append(out, c)
+	}
+	slices.SortFunc(out, func(a, b Case) int { return cmp.Compare(a.Name, b.Name) })
+	return out, nil
+}
+
+// Parse reads one case.
+func Parse(name string, text []byte) (Case, error) {
+	archive := txtar.Parse(text)
+	files := map[string]string{}
+	for _, f := range archive.Files {
+		files[f.Name] = string(f.Data)
+	}
+	for f := range files {
+		if !slices.Contains([]string{"policies.yaml", "cluster", "requests", "problems"}, f) {
+			return Case{}, fmt.Errorf("unknown part %q", f)
+		}
+	}
+	c := Case{Name: name}
+	if err := c.header(string(archive.Comment)); err != nil {
+		return Case{}, err
+	}
+	cl, err := parseCluster(files["cluster"])
+	if err != nil {
+		return Case{}, err
+	}
+	if cl.objects.Policies, err = parsePolicies(files["policies.yaml"]); err != nil {
+		return Case{}, err
+	}
+	c.Snapshot, c.Problems = ingest.Snapshot(cl.objects)
+	c.Compiled = policy.Compile(c.Snapshot)
+	c.Problems = append(c.Problems, c.Compiled.Problems()...)
+	c.WantProblems = lines(files["problems"])
+	slices.Sort(c.WantProblems)
+	for _, line := range lines(files["requests"]) {
+		check, err := cl.check(line)
+		if err != nil {
+			return Case{}, fmt.Errorf("request %q: %w", line, err)
+		}
+		c.Requests = append(c.Requests, check)
+	}
+	if len(c.Requests) == 0 {
+		return Case{}, fmt.Errorf("no requests")
+	}
+	return c, nil
+}
+
+// header reads "SEMANTICS 1 5" and the words behind it.
+func (c *Case) header(comment string) error {
+	first, about, _ := strings.Cut(comment, "\n")
+	words := strings.Fields(first)
+	if len(words) < 2 || words[0] != "SEMANTICS" {
+		return fmt.Errorf("the first line is not SEMANTICS and numbers: %q", first)
+	}
+	for _, w := range words[1:] {
+		n, err := strconv.Atoi(w)
+		if err != nil {
+			return fmt.Errorf("read the first line: %w", err)
+		}
+		c.Semantics = append(c.Semantics, n)
+	}
+	c.About = strings.TrimSpace(about)
+	return nil
+}
+
+// lines returns the lines of a part without comments and blank ones.
+func lines(text string) []string {
+	var out []string
+	for line := range strings.Lines(text) {
+		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") {
+			out = append(out, line)
+		}
+	}
+	return out
+}

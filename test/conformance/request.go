@@ -1,0 +1,141 @@
+package conformance
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/septum-dev/septum/policy"
+)
+
+// check reads a line of requests.
+func (c *cluster) check(line string) (Check, error) {
+	text, want, ok := strings.Cut(line, " => ")
+	if !ok {
+		return Check{}, fmt.Errorf(`no " => "`)
+	}
+	out := Check{Line: line}
+	if err := out.verdict(want); err != nil {
+		return Check{}, err
+	}
+	words, err := split(text)
+	if err != nil {
+		return Check{}, err
+	}
+	if len(words) < 5 || words[2] != "->" {
+		return Check{}, fmt.Errorf("not `direction client -> server protocol/port`")
+	}
+	client, err := c.addr(words[1])
+	if err != nil {
+		return Check{}, err
+	}
+	server, err := c.addr(words[3])
+	if err != nil {
+		return Check{}, err
+	}
+	judge := words[3]
+	switch words[0] {
+	case "ingress":
+		out.Request = policy.Request{Direction: policy.Ingress, Endpoint: server, Peer: client}
+	case "egress":
+		judge = words[1]
+		out.Request = policy.Request{Direction: policy.Egress, Endpoint: client, Peer: server}
+	default:
+		return Check{}, fmt.Errorf("unknown direction %q", words[0])
+	}
+	if out.Node = c.nodeOf[judge]; out.Node == "" {
+		return Check{}, fmt.Errorf("%s is on no node, and cannot judge", judge)
+	}
+	if out.Request.Protocol, out.Request.Port, err = protocolPort(words[4]); err != nil {
+		return Check{}, err
+	}
+	if len(words) > 5 {
+		out.Request.HTTP, err = httpRequest(words[5:])
+	}
+	return out, err
+}
+
+// verdict reads "denied rule=spec.ingress[0]".
+func (c *Check) verdict(text string) error {
+	words := strings.Fields(text)
+	verdicts := map[string]policy.Verdict{"denied": policy.Denied, "forwarded": policy.Forwarded,
+		"redirected": policy.Redirected, "audited": policy.Audited}
+	if len(words) == 0 {
+		return fmt.Errorf("no verdict")
+	}
+	var ok bool
+	if c.Want, ok = verdicts[words[0]]; !ok {
+		return fmt.Errorf("unknown verdict %q", words[0])
+	}
+	for _, w := range words[1:] {
+		if c.Rule, c.HasRule = strings.CutPrefix(w, "rule="); !c.HasRule {
+			return fmt.Errorf("unknown word %q", w)
+		}
+	}
+	return nil
+}
+
+// protocolPort reads "tcp/80"; for ICMP the number is the type.
+func protocolPort(text string) (policy.Protocol, uint16, error) {
+	name, number, _ := strings.Cut(text, "/")
+	protocols := map[string]policy.Protocol{"tcp": policy.ProtocolTCP, "udp": policy.ProtocolUDP, "sctp": policy.ProtocolSCTP,
+		"icmp": policy.ProtocolICMP, "icmpv6": policy.ProtocolICMPv6}
+	protocol, ok := protocols[name]
+	if !ok {
+		return 0, 0, fmt.Errorf("unknown protocol %q", name)
+	}
+	n, err := strconv.ParseUint(number, 10, 16)
+	if err != nil {
+		return 0, 0, fmt.Errorf("read port: %w", err)
+	}
+	if strings.HasPrefix(name, "icmp") {
+		return protocol, uint16(n) << 8, nil
+	}
+	return protocol, uint16(n), nil
+}
+
+// httpRequest reads "GET /data host=name header=x-token:v".
+func httpRequest(words []string) (*policy.HTTPRequest, error) {
+	if len(words) < 2 {
+		return nil, fmt.Errorf("a method needs a path")
+	}
+	out := &policy.HTTPRequest{Method: words[0], Path: words[1], Host: "server", Header: map[string][]string{}}
+	for _, w := range words[2:] {
+		key, value, _ := strings.Cut(w, "=")
+		switch key {
+		case "host":
+			out.Host = value
+		case "header":
+			name, v, ok := strings.Cut(value, ":")
+			if !ok || name != strings.ToLower(name) {
+				return nil, fmt.Errorf("a header is name:value with the name in lower case: %q", value)
+			}
+			out.Header[name] = append(out.Header[name], v)
+		default:
+			return nil, fmt.Errorf("unknown word %q", w)
+		}
+	}
+	return out, nil
+}
+
+// split cuts at spaces; a word that begins with a quote is a Go string.
+func split(text string) ([]string, error) {
+	var out []string
+	for text = strings.TrimSpace(text); text != ""; text = strings.TrimSpace(text) {
+		if text[0] == '"' {
+			quoted, err := strconv.QuotedPrefix(text)
+			if err != nil {
+				return nil, fmt.Errorf("read quoted word: %w", err)
+			}
+			word, err := strconv.Unquote(quoted)
+			if err != nil {
+				return nil, fmt.Errorf("read quoted word: %w", err)
+			}
+			out, text = append(out, word), text[len(quoted):]
+			continue
+		}
+		word, rest, _ := strings.Cut(text, " ")
+		out, text = append(out, word), rest
+	}
+	return out, nil
+}
