@@ -18,6 +18,8 @@ type Finder struct {
 	dirs   []string
 	host   *netlink.Handle
 	spaces map[string]space
+	// veths are the node's own, by index.
+	veths map[int]*netlink.LinkAttrs
 }
 
 // space is one namespace file and the interfaces with addresses in it.
@@ -47,12 +49,13 @@ func (f *Finder) Close() { f.host.Close() }
 
 // Scan brings the Finder up to date. Namespaces whose interfaces were seen before and
 // are still there are not entered again, unless all is set.
-// A namespace that cannot be read is left out, and is part of the error; the others count.
+// A namespace that cannot be read stays as it was, and is part of the error; the others count.
 func (f *Finder) Scan(all bool) error {
 	hostLinks, err := f.hostLinks()
 	if err != nil {
 		return err
 	}
+	f.veths = hostLinks
 	var errs []error
 	seen := map[string]bool{}
 	for _, dir := range f.dirs {
@@ -63,12 +66,15 @@ func (f *Finder) Scan(all bool) error {
 		for _, file := range files {
 			path := filepath.Join(dir, file.Name())
 			ns, err := f.look(path, hostLinks, all)
-			if err != nil {
+			switch {
+			case errors.Is(err, os.ErrNotExist): // it went meanwhile
+			case err != nil:
 				errs = append(errs, err)
-				continue
+				seen[path] = true // what was known of it stays
+			default:
+				seen[path] = true
+				f.spaces[path] = ns
 			}
-			seen[path] = true
-			f.spaces[path] = ns
 		}
 	}
 	for path := range f.spaces {
@@ -78,6 +84,9 @@ func (f *Finder) Scan(all bool) error {
 	}
 	return errors.Join(errs...)
 }
+
+// Has says whether the last Scan saw a veth with the index on the node.
+func (f *Finder) Has(ifindex int) bool { return f.veths[ifindex] != nil }
 
 // hostLinks are the node's veths by index.
 func (f *Finder) hostLinks() (map[int]*netlink.LinkAttrs, error) {

@@ -100,31 +100,7 @@ func Remove() error {
 	return remove(host, HostName)
 }
 
-// SetMTU raises the veth's MTU, if it exists and is lower: no pod may send a packet
-// that does not fit through.
-func SetMTU(ns *os.File, mtu int) error {
-	host, err := netlink.NewHandle()
-	if err != nil {
-		return fmt.Errorf("open netlink: %w", err)
-	}
-	defer host.Close()
-	proxy, err := netns.Handle(ns)
-	if err != nil {
-		return err
-	}
-	defer proxy.Close()
-	for name, h := range map[string]*netlink.Handle{HostName: host, ProxyName: proxy} {
-		l, err := h.LinkByName(name)
-		if err != nil {
-			return fmt.Errorf("find %s: %w", name, err)
-		}
-		if err := setMTU(h, l, mtu); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
+// setMTU raises the MTU: no pod may send a packet that does not fit through.
 func setMTU(h *netlink.Handle, l netlink.Link, mtu int) error {
 	if mtu <= l.Attrs().MTU {
 		return nil

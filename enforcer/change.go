@@ -1,0 +1,269 @@
+package enforcer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/septum-dev/septum/bpf"
+	"github.com/septum-dev/septum/policy"
+	"github.com/septum-dev/septum/xds"
+	"github.com/septum-dev/septum/xds/envoy"
+)
+
+// The order of a change, so that nothing is redirected to a class that Envoy does not
+// have, and no class goes while something is redirected to it:
+//
+//	 1. numbers are assigned and saved
+//	 2. Envoy is given the classes of the old and the new policy, and acknowledges
+//	 3. programs of pods that are policed no longer are detached
+//	 4. the map entries are written
+//	 5. programs of newly policed pods are attached
+//	 6. the update is saved, and reported as in force
+//	 7. Envoy loses the classes that only the old policy had
+//
+// If Envoy refuses, the classes and tables that are in force stay, and only who is who
+// changes. If it is not there or does not answer, the change goes on without it: what is
+// denied is denied, and what is redirected finds nobody.
+
+// change is an update on its way into the data path.
+type change struct {
+	update  xds.Update
+	numbers policy.Numbers
+	// set has the classes of both policies, final only those of the new one.
+	set, final envoy.Set
+	// refused is true where update's policy has been replaced by what can be kept of it.
+	refused bool
+}
+
+// ask is the one question that Envoy is asked at a time.
+type ask struct {
+	answers chan answer
+	number  int
+	cancel  context.CancelFunc
+	done    chan struct{}
+}
+
+type answer struct {
+	number int
+	change *change
+	err    error
+}
+
+// advance begins the next update, if none is waiting for Envoy.
+func (e *Enforcer) advance(ctx context.Context) {
+	if e.next == nil || e.change != nil {
+		return
+	}
+	original, update := e.next, *e.next
+	e.next = nil
+	if e.force.known && e.failed == nil && update.NodeVersion == e.force.seenNode && update.ClusterVersion == e.force.seenCluster {
+		return
+	}
+	// A NodePolicy that this Envoy refused is not tried again, but who is who goes on changing.
+	refused := e.refused != nil && update.NodeVersion == e.refused.NodeVersion
+	if refused {
+		e.refused = original
+		update.NodePolicy = e.keepable(update.NodePolicy)
+	}
+	c, err := e.prepare(update)
+	e.outcome("NumbersNotSaved", err)
+	if err != nil {
+		e.next = original // the tick tries again
+		return
+	}
+	c.refused = refused
+	e.failed = nil
+	if refused || !e.config.Proxy.Connected() {
+		e.startAsk(ctx, c.set, nil)
+		e.commit(ctx, c)
+		return
+	}
+	e.change = c
+	e.startAsk(ctx, c.set, c)
+}
+
+// prepare does what needs nobody: numbers and Envoy's resources.
+func (e *Enforcer) prepare(update xds.Update) (*change, error) {
+	inMaps := []policy.NodePolicy{e.force.policy}
+	if e.failed != nil { // a part of it may have been written
+		inMaps = append(inMaps, e.failed.update.NodePolicy)
+	}
+	c := &change{update: update, numbers: e.numbers.Assign(update.NodePolicy, inMaps...)}
+	e.numbers = c.numbers
+	if err := e.config.Store.SaveNumbers(c.numbers); err != nil {
+		return nil, fmt.Errorf("save numbers: %w", err)
+	}
+	// A class that has no number or resources is left out, here as in the maps.
+	var err, errBoth error
+	c.final, err = envoy.Resources(update.NodePolicy, c.numbers)
+	c.set, errBoth = envoy.Resources(withClasses(update.NodePolicy, e.force.policy.Classes), c.numbers)
+	e.outcome("ClassWithoutListener", errors.Join(err, errBoth))
+	return c, nil
+}
+
+// withClasses is np and the classes of old that it does not have.
+func withClasses(np policy.NodePolicy, old []policy.Class) policy.NodePolicy {
+	has := map[policy.ClassID]bool{}
+	for _, c := range np.Classes {
+		has[c.ID] = true
+	}
+	classes := append([]policy.Class(nil), np.Classes...)
+	for _, c := range old {
+		if !has[c.ID] {
+			classes = append(classes, c)
+		}
+	}
+	np.Classes = classes
+	return np
+}
+
+// startAsk gives Envoy a set. The question before is given up, and c goes on when this
+// one is answered; with no c, nothing waits for the answer.
+func (e *Enforcer) startAsk(ctx context.Context, set envoy.Set, c *change) {
+	e.ask.stop()
+	ctx, cancel := context.WithTimeout(ctx, e.config.AckTimeout)
+	done := make(chan struct{})
+	e.ask.number++
+	e.ask.cancel, e.ask.done = cancel, done
+	number, answers := e.ask.number, e.ask.answers
+	go func() {
+		defer close(done)
+		defer cancel()
+		err := e.config.Proxy.Apply(ctx, set)
+		// answers holds one, and only the last question's is waited for.
+		select {
+		case <-answers:
+		default:
+		}
+		answers <- answer{number: number, change: c, err: err}
+	}()
+}
+
+// stop gives the question up and waits until nobody asks it.
+func (a *ask) stop() {
+	if a.cancel == nil {
+		return
+	}
+	a.cancel()
+	<-a.done
+	a.cancel = nil
+}
+
+// answered goes on with the change that Envoy answered to.
+func (e *Enforcer) answered(ctx context.Context, a answer) {
+	if a.number != e.ask.number {
+		return
+	}
+	c := a.change
+	e.change = nil
+	switch {
+	case a.err == nil:
+		delete(e.problems, reasonSilent)
+		if c != nil {
+			delete(e.problems, reasonRefused)
+			e.refused = nil
+		}
+	case errors.Is(a.err, envoy.ErrNotConnected):
+		delete(e.problems, reasonSilent)
+	case errors.Is(a.err, context.DeadlineExceeded):
+		e.problem(reasonSilent, a.err)
+	case errors.Is(a.err, context.Canceled):
+		return
+	default:
+		e.problem(reasonRefused, a.err)
+		if c != nil {
+			e.refused = &c.update
+			c = e.fallBack(c)
+		}
+	}
+	if c != nil {
+		e.commit(ctx, c)
+	}
+}
+
+// The problems that Envoy can make.
+const (
+	reasonRefused = "ProxyRefused"
+	reasonSilent  = "ProxyNotAnswering"
+)
+
+// fallBack is what is done instead of a change that Envoy refused. Envoy has its old set
+// again already.
+func (e *Enforcer) fallBack(refused *change) *change {
+	update := refused.update
+	update.NodePolicy = e.keepable(update.NodePolicy)
+	c, err := e.prepare(update)
+	e.outcome("NumbersNotSaved", err)
+	if err != nil {
+		return nil
+	}
+	c.refused = true
+	return c
+}
+
+// keepable is the policy in force with np's addresses, identities and endpoints: pods
+// come, go and pass their addresses on whatever becomes of the rules. An endpoint whose
+// tables are not in force is closed.
+func (e *Enforcer) keepable(np policy.NodePolicy) policy.NodePolicy {
+	old := e.force.policy
+	tables := map[policy.TableID]bool{"": true}
+	for _, t := range old.Tables {
+		tables[t.ID] = true
+	}
+	before := map[string]policy.EndpointPolicy{}
+	for _, ep := range old.Endpoints {
+		before[ep.Key+" "+ep.UID] = ep
+	}
+	kept := np
+	kept.Tables, kept.Classes, kept.Applied = append([]policy.Table(nil), old.Tables...), old.Classes, old.Applied
+	kept.Endpoints = nil
+	for _, ep := range np.Endpoints {
+		if !tables[ep.Ingress] || !tables[ep.Egress] {
+			if b, ok := before[ep.Key+" "+ep.UID]; ok {
+				ep.Ingress, ep.Egress = b.Ingress, b.Egress
+			} else {
+				ep.Ingress, ep.Egress = closed(policy.Ingress).ID, closed(policy.Egress).ID
+			}
+		}
+		kept.Endpoints = append(kept.Endpoints, ep)
+	}
+	for _, t := range []policy.Table{closed(policy.Ingress), closed(policy.Egress)} {
+		if !tables[t.ID] {
+			kept.Tables = append(kept.Tables, t)
+		}
+	}
+	return kept
+}
+
+// closed is a table that denies everything.
+func closed(d policy.Direction) policy.Table {
+	return policy.Table{ID: policy.TableID(fmt.Sprintf("closed/%d", d)), Direction: d, DefaultDeny: true}
+}
+
+// commit writes a change into the data path.
+func (e *Enforcer) commit(ctx context.Context, c *change) {
+	np := c.update.NodePolicy
+	e.detachUnpoliced(np)
+	e.readCounters() // those of rules that go are deleted
+	err := e.config.Datapath.Apply(bpf.Entries(np, c.numbers))
+	e.outcome("MapsNotWritten", err)
+	if err != nil {
+		e.failed = c
+		return
+	}
+	e.force.known, e.force.policy = true, np
+	e.force.rules, e.force.responsible = c.numbers.RulesByNumber(), responsibleIn(np)
+	e.force.seenNode, e.force.seenCluster = c.update.NodeVersion, c.update.ClusterVersion
+	e.force.clusterVersion = c.update.ClusterVersion
+	e.wants(np)
+	e.syncPods(false)
+	if !c.refused {
+		e.force.nodeVersion = c.update.NodeVersion
+		e.outcome("StateNotSaved", e.config.Store.SaveUpdate(c.update))
+	}
+	e.config.Metrics.applied(e.config.Now(), len(np.Endpoints))
+	if c.final.Version() != c.set.Version() {
+		e.startAsk(ctx, c.final, nil)
+	}
+}

@@ -1,0 +1,123 @@
+package enforcer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"time"
+
+	"github.com/go-logr/logr"
+
+	"github.com/septum-dev/septum/bpf"
+	"github.com/septum-dev/septum/enforcer/launch"
+	"github.com/septum-dev/septum/enforcer/links"
+	"github.com/septum-dev/septum/enforcer/proxyns"
+	"github.com/septum-dev/septum/policy"
+	"github.com/septum-dev/septum/xds"
+	"github.com/septum-dev/septum/xds/envoy"
+	"github.com/septum-dev/septum/xds/septumpb"
+)
+
+// Source is where policy comes from and reports go to.
+type Source interface {
+	Updates() <-chan xds.Update
+	Report(*septumpb.NodeReport)
+}
+
+// Datapath is the BPF programs and maps.
+type Datapath interface {
+	Apply(bpf.State) error
+	SetHostAddrs([]netip.Addr) error
+	AttachPod(bpf.PodLink) error
+	DetachPod(ifindex int) error
+	Attached() ([]int, error)
+	AttachProxy(bpf.ProxyLink) error
+	Counters() (map[uint32]bpf.Counter, map[string]uint64, error)
+}
+
+// Proxy is the server that gives Envoy its configuration ([envoy.Server]). Apply keeps
+// the set for whenever Envoy asks, and returns when Envoy has taken it, or why not.
+type Proxy interface {
+	Apply(context.Context, envoy.Set) error
+	Connected() bool
+	Ready() bool
+}
+
+// Links finds pods' veths.
+type Links interface {
+	Scan(all bool) error
+	Find([]netip.Addr) (links.Link, error)
+	Has(ifindex int) bool
+	HostAddrs() ([]netip.Addr, error)
+}
+
+// Store is what outlives the enforcer.
+type Store interface {
+	// Load returns os.ErrNotExist where nothing was saved.
+	Load() (xds.Update, policy.Numbers, error)
+	SaveNumbers(policy.Numbers) error
+	SaveUpdate(xds.Update) error
+}
+
+// Namespace makes the proxy's network namespace ready.
+type Namespace func(ns *os.File, cfg proxyns.Config) (proxyns.Link, error)
+
+// Inputs are the channels of what happens on the node.
+type Inputs struct {
+	// Proxies are launchers that said hello.
+	Proxies <-chan *launch.Proxy
+	// Changed says that interfaces, addresses or namespaces of the node changed.
+	Changed <-chan struct{}
+	// EnvoyChanged says that Proxy's Connected or Ready may have changed.
+	EnvoyChanged <-chan struct{}
+	// Requests are what Envoy judged, Packets what the BPF programs judged.
+	Requests <-chan policy.Event
+	Packets  <-chan bpf.Event
+}
+
+// Config is what an Enforcer needs; every field without a default is required.
+type Config struct {
+	Source    Source
+	Datapath  Datapath
+	Proxy     Proxy
+	Links     Links
+	Store     Store
+	Namespace Namespace
+	Inputs    Inputs
+	// Bootstrap is the path of Envoy's bootstrap, as the proxy pod sees it.
+	Bootstrap string
+	// Instance is a name for this run.
+	Instance string
+	Metrics  *Metrics
+	Log      logr.Logger
+	// AckTimeout is how long Envoy may take to acknowledge; 5 s if it is 0.
+	AckTimeout time.Duration
+	// Now is the clock; time.Now if it is nil.
+	Now func() time.Time
+}
+
+const defaultAckTimeout = 5 * time.Second
+
+func (c *Config) complete() error {
+	var errs []error
+	for name, missing := range map[string]bool{
+		"Source": c.Source == nil, "Datapath": c.Datapath == nil, "Proxy": c.Proxy == nil, "Links": c.Links == nil,
+		"Store": c.Store == nil, "Namespace": c.Namespace == nil, "Metrics": c.Metrics == nil, "Instance": c.Instance == "",
+	} {
+		if missing {
+			errs = append(errs, fmt.Errorf("%s is missing", name))
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("configure enforcer: %w", err)
+	}
+	if c.AckTimeout == 0 {
+		c.AckTimeout = defaultAckTimeout
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	return nil
+}

@@ -1,0 +1,192 @@
+package enforcer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/septum-dev/septum/enforcer/launch"
+	"github.com/septum-dev/septum/policy"
+	"github.com/septum-dev/septum/xds"
+)
+
+// Intervals of the loop.
+const (
+	// tickInterval is how often counters are read and what failed is tried again.
+	tickInterval = time.Second
+	// rescanTicks is how many ticks lie between full scans of all namespaces.
+	rescanTicks = 30
+	// podRetry is how soon a pod that is not found is looked for again, at first.
+	podRetry = 100 * time.Millisecond
+)
+
+// Enforcer is the node agent. Its fields belong to Run's goroutine.
+type Enforcer struct {
+	config Config
+
+	// next is the newest update that has not been begun.
+	next *xds.Update
+	// change is waiting for Envoy.
+	change *change
+	ask    ask
+	// refused is the update that Envoy refused, until it takes one.
+	refused *xds.Update
+	// failed is a change whose map entries could not be written; it is tried again.
+	failed  *change
+	numbers policy.Numbers
+	force   inForce
+	pods    pods
+	proxy   proxyState
+	counts  counts
+	// problems that are not about one pod, by reason.
+	problems map[string]string
+	reported []byte
+	ticks    int
+}
+
+// inForce is what the data path holds.
+type inForce struct {
+	known  bool
+	policy policy.NodePolicy
+	rules  map[uint32]policy.RuleID
+	// responsible are the policies of each pod address and direction.
+	responsible map[tableAt][]policy.Ref
+	// nodeVersion and clusterVersion are the checkpoints that are completely in force.
+	nodeVersion, clusterVersion string
+	// seenNode and seenCluster are the last checkpoints that were acted upon, refused ones too.
+	seenNode, seenCluster string
+}
+
+// proxyState is what is known of the proxy pod and of Envoy in it.
+type proxyState struct {
+	launcher *launch.Proxy
+	gone     <-chan struct{}
+	// attached is true while the veth to the launcher's namespace is in the data path.
+	attached bool
+	// connected is whether Envoy was connected when this was last asked.
+	connected bool
+	mtu       int
+}
+
+// New returns an Enforcer that has done nothing yet.
+func New(config Config) (*Enforcer, error) {
+	if err := config.complete(); err != nil {
+		return nil, err
+	}
+	e := &Enforcer{config: config, problems: map[string]string{}}
+	e.ask.answers = make(chan answer, 1)
+	e.pods = newPods()
+	e.counts = newCounts()
+	return e, nil
+}
+
+// Run restores what was in force before, and then acts on what comes in until ctx ends.
+// The data path stays as it is then: it goes on without the enforcer.
+func (e *Enforcer) Run(ctx context.Context) error {
+	defer e.ask.stop()
+	if err := e.restore(ctx); err != nil {
+		return err
+	}
+	tick := time.NewTicker(tickInterval)
+	defer tick.Stop()
+	retry := time.NewTimer(podRetry)
+	defer retry.Stop()
+	for {
+		e.config.Metrics.beat(e.config.Now())
+		select {
+		case <-ctx.Done():
+			return nil
+		case u := <-e.config.Source.Updates():
+			e.next = &u
+		case a := <-e.ask.answers:
+			e.answered(ctx, a)
+		case p := <-e.config.Inputs.Proxies:
+			e.proxyCame(p)
+		case <-e.proxy.gone:
+			e.proxyWent()
+		case <-e.config.Inputs.EnvoyChanged:
+			e.envoyChanged()
+		case <-e.config.Inputs.Changed:
+			e.hostAddrs()
+			e.syncPods(false)
+		case <-retry.C:
+			e.syncPods(false)
+		case <-tick.C:
+			e.tick(ctx)
+		case r := <-e.config.Inputs.Requests:
+			e.request(r)
+			continue // there are many; the next tick reports what they came to
+		case p := <-e.config.Inputs.Packets:
+			e.packet(p)
+			continue
+		}
+		e.advance(ctx)
+		if e.pods.missing() {
+			retry.Reset(podRetry)
+		}
+		e.report()
+	}
+}
+
+// restore puts in force what the last run had, before anybody is asked: after a reboot
+// the maps are empty, and pods start before the operator answers.
+func (e *Enforcer) restore(ctx context.Context) error {
+	e.hostAddrs()
+	e.baseline()
+	update, numbers, err := e.config.Store.Load()
+	e.numbers = numbers
+	if errors.Is(err, os.ErrNotExist) {
+		e.config.Log.Info("no stored state: waiting for the operator")
+		return nil
+	}
+	if err != nil {
+		e.problem("StateUnreadable", err)
+		return nil
+	}
+	c, err := e.prepare(update)
+	if err != nil {
+		return fmt.Errorf("restore stored state: %w", err)
+	}
+	// Envoy, if it runs, has this set already or gets it when it connects.
+	e.startAsk(ctx, c.set, nil)
+	e.commit(ctx, c)
+	return nil
+}
+
+func (e *Enforcer) tick(ctx context.Context) {
+	e.ticks++
+	e.readCounters()
+	if e.failed != nil && e.change == nil {
+		c := e.failed
+		e.failed = nil
+		e.commit(ctx, c)
+	}
+	e.hostAddrs()
+	e.syncPods(e.ticks%rescanTicks == 0)
+}
+
+func (e *Enforcer) hostAddrs() {
+	addrs, err := e.config.Links.HostAddrs()
+	if err == nil {
+		err = e.config.Datapath.SetHostAddrs(addrs)
+	}
+	e.outcome("HostAddresses", err)
+}
+
+// outcome keeps err as a problem under the reason, or ends the problem.
+func (e *Enforcer) outcome(reason string, err error) {
+	if err != nil {
+		e.problem(reason, err)
+		return
+	}
+	delete(e.problems, reason)
+}
+
+func (e *Enforcer) problem(reason string, err error) {
+	if e.problems[reason] != err.Error() {
+		e.config.Log.Error(err, "not enforced as it should be", "reason", reason)
+	}
+	e.problems[reason] = err.Error()
+}

@@ -1,0 +1,311 @@
+package enforcer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr/testr"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/septum-dev/septum/bpf"
+	"github.com/septum-dev/septum/enforcer/links"
+	"github.com/septum-dev/septum/enforcer/proxyns"
+	"github.com/septum-dev/septum/policy"
+	"github.com/septum-dev/septum/xds"
+	"github.com/septum-dev/septum/xds/envoy"
+	"github.com/septum-dev/septum/xds/septumpb"
+)
+
+// world is everything around an Enforcer. It writes down what the Enforcer does, in order.
+type world struct {
+	t *testing.T
+
+	mu        sync.Mutex
+	did       []string
+	reports   []*septumpb.NodeReport
+	veths     map[string]links.Link // by address
+	failing   map[string]error      // by call
+	connected bool
+	answer    func(context.Context, []string) error // what Envoy says to a set of classes
+	held      []string                              // what Envoy holds
+	rules     map[uint32]bpf.Counter
+	attached  []int
+	stored    *xds.Update
+	numbers   policy.Numbers
+	written   bpf.State
+
+	updates  chan xds.Update
+	changed  chan struct{}
+	envoy    chan struct{}
+	requests chan policy.Event
+	packets  chan bpf.Event
+
+	ackTimeout time.Duration
+}
+
+func newWorld(t *testing.T) *world {
+	return &world{
+		t: t, veths: map[string]links.Link{}, failing: map[string]error{}, connected: true,
+		answer: func(context.Context, []string) error { return nil }, rules: map[uint32]bpf.Counter{},
+		updates: make(chan xds.Update, 1), changed: make(chan struct{}, 1), envoy: make(chan struct{}, 1),
+		ackTimeout: 10 * time.Second,
+		requests:   make(chan policy.Event, 16), packets: make(chan bpf.Event, 16),
+	}
+}
+
+// run starts an Enforcer in the world; it is stopped by the function returned, or at the test's end.
+func (w *world) run() (stop func()) {
+	w.t.Helper()
+	w.reports = nil
+	e, err := New(Config{
+		Source: w, Datapath: w, Proxy: proxy{w}, Links: w, Store: w, Instance: "test",
+		Namespace:  func(*os.File, proxyns.Config) (proxyns.Link, error) { return proxyns.Link{}, nil },
+		Inputs:     Inputs{Changed: w.changed, EnvoyChanged: w.envoy, Requests: w.requests, Packets: w.packets},
+		Metrics:    NewMetrics(prometheus.NewRegistry()),
+		Log:        testr.New(w.t),
+		AckTimeout: w.ackTimeout,
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if err := e.Run(ctx); err != nil {
+			w.t.Error(err)
+		}
+	})
+	stop = sync.OnceFunc(func() { cancel(); wg.Wait() })
+	w.t.Cleanup(stop)
+	return stop
+}
+
+func (w *world) note(format string, args ...any) {
+	w.did = append(w.did, fmt.Sprintf(format, args...))
+}
+
+// set changes the world while an Enforcer runs in it.
+func (w *world) set(f func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	f()
+}
+
+// took returns what was done since it was last called.
+func (w *world) took() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	did := w.did
+	w.did = nil
+	return did
+}
+
+// wants waits until exactly these things have been done since the last call of took.
+func (w *world) wants(want ...string) {
+	w.t.Helper()
+	w.eventually(fmt.Sprintf("done: %q", want), func() string {
+		if !slices.Equal(w.did, want) {
+			return fmt.Sprintf("%q", w.did)
+		}
+		return ""
+	})
+	w.took()
+}
+
+// wantsInAnyOrder is wants for things of which Envoy's part is not waited for.
+func (w *world) wantsInAnyOrder(want ...string) {
+	w.t.Helper()
+	slices.Sort(want)
+	w.eventually(fmt.Sprintf("done: %q", want), func() string {
+		did := slices.Sorted(slices.Values(w.did))
+		if !slices.Equal(did, want) {
+			return fmt.Sprintf("%q", did)
+		}
+		return ""
+	})
+	w.took()
+}
+
+// reported waits for a report of which good says "".
+func (w *world) reported(what string, good func(*septumpb.NodeReport) bool) {
+	w.t.Helper()
+	w.eventually(what, func() string {
+		if len(w.reports) > 0 && good(w.reports[len(w.reports)-1]) {
+			return ""
+		}
+		return fmt.Sprint(w.reports)
+	})
+}
+
+// eventually waits until problem, which is called in the world's lock, returns "".
+func (w *world) eventually(what string, problem func() string) {
+	w.t.Helper()
+	deadline := time.Now().Add(8 * time.Second)
+	for {
+		w.mu.Lock()
+		p := problem()
+		w.mu.Unlock()
+		if p == "" {
+			return
+		}
+		if time.Now().After(deadline) {
+			w.t.Fatalf("not %s, but %s", what, p)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+// Source.
+
+func (w *world) Updates() <-chan xds.Update { return w.updates }
+
+func (w *world) Report(r *septumpb.NodeReport) {
+	w.set(func() { w.reports = append(w.reports, r) })
+}
+
+// Datapath.
+
+func (w *world) Apply(s bpf.State) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err := w.failing["maps"]; err != nil {
+		return err
+	}
+	w.written = s
+	var ends []string
+	for _, e := range s.Endpoints {
+		ends = append(ends, e.Addr.String())
+	}
+	w.note("maps %s", strings.Join(ends, ","))
+	return nil
+}
+
+func (w *world) SetHostAddrs([]netip.Addr) error { return nil }
+
+func (w *world) AttachPod(l bpf.PodLink) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err := w.failing["attach"]; err != nil {
+		return err
+	}
+	w.note("attach %s to %d", l.Key, l.Ifindex)
+	w.attached = append(w.attached, l.Ifindex)
+	return nil
+}
+
+func (w *world) DetachPod(ifindex int) error {
+	w.set(func() {
+		w.note("detach %d", ifindex)
+		w.attached = slices.DeleteFunc(w.attached, func(i int) bool { return i == ifindex })
+	})
+	return nil
+}
+
+func (w *world) Attached() ([]int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.attached), nil
+}
+
+func (w *world) AttachProxy(bpf.ProxyLink) error { return nil }
+
+func (w *world) Counters() (map[uint32]bpf.Counter, map[string]uint64, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	out := map[uint32]bpf.Counter{}
+	for k, v := range w.rules {
+		out[k] = v
+	}
+	return out, map[string]uint64{}, nil
+}
+
+// Links: an interface's index is its Ifindex, and it is there while an address has it.
+
+func (w *world) Scan(bool) error { return nil }
+
+func (w *world) Find(addrs []netip.Addr) (links.Link, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err := w.failing["find"]; err != nil {
+		return links.Link{}, err
+	}
+	if l, ok := w.veths[addrs[0].String()]; ok {
+		return l, nil
+	}
+	return links.Link{}, links.ErrNotFound
+}
+
+func (w *world) Has(ifindex int) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, l := range w.veths {
+		if l.Ifindex == ifindex {
+			return true
+		}
+	}
+	return false
+}
+
+func (w *world) HostAddrs() ([]netip.Addr, error) { return nil, nil }
+
+// Store.
+
+func (w *world) Load() (xds.Update, policy.Numbers, error) {
+	if w.stored == nil {
+		return xds.Update{}, policy.Numbers{}, os.ErrNotExist
+	}
+	return *w.stored, w.numbers, nil
+}
+
+func (w *world) SaveNumbers(n policy.Numbers) error {
+	w.set(func() { w.numbers = n })
+	return nil
+}
+
+func (w *world) SaveUpdate(u xds.Update) error {
+	w.set(func() {
+		w.stored = &u
+		w.note("saved %s", u.NodeVersion)
+	})
+	return nil
+}
+
+// proxy is the world's Envoy: the methods' names are taken by the data path.
+type proxy struct{ *world }
+
+func (p proxy) Apply(ctx context.Context, s envoy.Set) error {
+	var classes []string
+	for _, l := range s.Listeners {
+		classes = append(classes, strings.TrimPrefix(l.Name, "class/"))
+	}
+	p.mu.Lock()
+	p.note("envoy %s", strings.Join(classes, ","))
+	connected, answer := p.connected, p.answer
+	p.mu.Unlock()
+	if !connected {
+		return envoy.ErrNotConnected
+	}
+	err := answer(ctx, classes)
+	if err == nil {
+		p.set(func() { p.held = classes })
+	}
+	return err
+}
+
+func (p proxy) Connected() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.connected
+}
+
+func (p proxy) Ready() bool { return p.Connected() }
+
+var errFake = errors.New("refused by the test")

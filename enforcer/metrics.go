@@ -1,0 +1,117 @@
+package enforcer
+
+import (
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/septum-dev/septum/policy"
+)
+
+// The kinds of verdicts.
+const (
+	kindL4   = "l4"
+	kindHTTP = "http"
+)
+
+// stale is how long the loop may be busy before it counts as hung: Envoy is never waited
+// for in it, so that only the kernel can hold it.
+const stale = 30 * time.Second
+
+// Metrics are what the enforcer says of itself. It is safe for concurrent use.
+type Metrics struct {
+	endpoints     prometheus.Gauge
+	attached      prometheus.Gauge
+	unenforced    prometheus.Gauge
+	attachErrors  prometheus.Counter
+	appliedTime   prometheus.Gauge
+	proxyReady    prometheus.Gauge
+	verdictsTotal *prometheus.CounterVec
+	dropsTotal    *prometheus.CounterVec
+	lostTotal     *prometheus.CounterVec
+
+	registry *prometheus.Registry
+	beaten   atomic.Int64
+	ready    atomic.Bool
+}
+
+// NewMetrics registers the enforcer's metrics.
+func NewMetrics(r *prometheus.Registry) *Metrics {
+	gauge := func(name, help string) prometheus.Gauge {
+		return prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "septum", Subsystem: "enforcer", Name: name, Help: help})
+	}
+	counters := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "septum", Subsystem: "enforcer", Name: name, Help: help}, labels)
+	}
+	m := &Metrics{
+		registry:   r,
+		endpoints:  gauge("endpoints", "Pods of the node that the policy in force has."),
+		attached:   gauge("attached_endpoints", "Pods whose programs are attached."),
+		unenforced: gauge("unenforced_endpoints", "Pods that a policy selects and that are not enforced."),
+		attachErrors: prometheus.NewCounter(prometheus.CounterOpts{
+			Namespace: "septum", Subsystem: "enforcer", Name: "attach_errors_total", Help: "Attempts to attach a pod's programs that failed.",
+		}),
+		appliedTime:   gauge("last_applied_timestamp_seconds", "When a change was last written into the data path."),
+		proxyReady:    gauge("proxy_ready", "1 while Envoy is connected and holds the configuration in force."),
+		verdictsTotal: counters("verdicts_total", "Verdicts, by connection (l4) and by request (http).", "kind", "verdict"),
+		dropsTotal:    counters("drops_total", "Packets dropped by the BPF programs.", "reason"),
+		lostTotal:     counters("lost_events_total", "Events that were not counted because too many came at once.", "source"),
+	}
+	r.MustRegister(m.endpoints, m.attached, m.unenforced, m.attachErrors, m.appliedTime, m.proxyReady, m.verdictsTotal, m.dropsTotal, m.lostTotal)
+	return m
+}
+
+// Lost counts an event that found its channel full.
+func (m *Metrics) Lost(source string) { m.lost(source, 1) }
+
+func (m *Metrics) lost(source string, n uint64) { m.lostTotal.WithLabelValues(source).Add(float64(n)) }
+
+func (m *Metrics) beat(now time.Time) { m.beaten.Store(now.UnixNano()) }
+
+func (m *Metrics) applied(now time.Time, endpoints int) {
+	m.ready.Store(true)
+	m.appliedTime.Set(float64(now.UnixNano()) / 1e9)
+	m.endpoints.Set(float64(endpoints))
+}
+
+func (m *Metrics) pods(attached, unenforced int) {
+	m.attached.Set(float64(attached))
+	m.unenforced.Set(float64(unenforced))
+}
+
+func (m *Metrics) attachFailed() { m.attachErrors.Inc() }
+
+func (m *Metrics) proxy(ready bool) {
+	m.proxyReady.Set(map[bool]float64{true: 1}[ready])
+}
+
+func (m *Metrics) verdicts(kind string, v policy.Verdict, n uint64) {
+	name := map[policy.Verdict]string{policy.Denied: "denied", policy.Forwarded: "forwarded", policy.Redirected: "redirected", policy.Audited: "audited"}[v]
+	m.verdictsTotal.WithLabelValues(kind, name).Add(float64(n))
+}
+
+func (m *Metrics) drops(reason string, n uint64) {
+	m.dropsTotal.WithLabelValues(reason).Add(float64(n))
+}
+
+// Handler serves /metrics; /healthz, which fails when the loop hangs; and /readyz, which
+// fails until a policy is in force.
+func (m *Metrics) Handler(now func() time.Time) http.Handler {
+	check := func(good func() bool) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			if !good() {
+				http.Error(w, "not ready", http.StatusServiceUnavailable)
+				return
+			}
+			w.WriteHeader(http.StatusOK)
+		}
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}))
+	mux.Handle("GET /healthz", check(func() bool { return now().Sub(time.Unix(0, m.beaten.Load())) < stale }))
+	mux.Handle("GET /readyz", check(m.ready.Load))
+	return mux
+}

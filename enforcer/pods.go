@@ -1,0 +1,202 @@
+package enforcer
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"time"
+
+	"github.com/septum-dev/septum/bpf"
+	"github.com/septum-dev/septum/enforcer/links"
+	"github.com/septum-dev/septum/policy"
+)
+
+const (
+	// podGrace is how long a policed pod may have no interface before that is a problem.
+	podGrace = 3 * time.Second
+	// podUrgent is how long a pod without interface is looked for every podRetry.
+	podUrgent = 10 * time.Second
+)
+
+// The reasons why a policed pod is not enforced as it should be.
+const (
+	reasonHostNetwork = "HostNetwork"
+	reasonNoInterface = "NoInterface"
+	reasonNoVeth      = "UnsupportedInterface"
+	reasonConflict    = "AddressConflict"
+	reasonAttach      = "AttachFailed"
+)
+
+// podID is one pod: a name is used again, with another UID.
+type podID struct{ key, uid string }
+
+func idOf(ep policy.EndpointPolicy) podID { return podID{ep.Key, ep.UID} }
+
+// pods is which programs are where.
+type pods struct {
+	// wanted are the endpoints that a policy selects in at least one direction.
+	wanted []policy.EndpointPolicy
+	// since is when an endpoint was first wanted.
+	since map[podID]time.Time
+	// attached are the programs of this run, by interface.
+	attached map[int]attachedPod
+	// adopted are interfaces whose programs an earlier run attached, and whose pod has not been found yet.
+	adopted map[int]bool
+	// problems are by endpoint.
+	problems map[podID]podProblem
+	urgent   bool
+}
+
+type attachedPod struct {
+	id   podID
+	link bpf.PodLink
+}
+
+type podProblem struct{ reason, message string }
+
+func newPods() pods {
+	return pods{since: map[podID]time.Time{}, attached: map[int]attachedPod{}, adopted: map[int]bool{}, problems: map[podID]podProblem{}}
+}
+
+// missing says that a pod is not found, and should be any moment.
+func (p *pods) missing() bool { return p.urgent }
+
+// policed says whether a policy selects the endpoint.
+func policed(ep policy.EndpointPolicy) bool { return ep.Ingress != "" || ep.Egress != "" }
+
+// wants sets the endpoints that programs are needed for.
+func (e *Enforcer) wants(np policy.NodePolicy) {
+	since := map[podID]time.Time{}
+	e.pods.wanted = nil
+	for _, ep := range np.Endpoints {
+		if !policed(ep) {
+			continue
+		}
+		e.pods.wanted = append(e.pods.wanted, ep)
+		id := idOf(ep)
+		since[id] = e.config.Now()
+		if t, ok := e.pods.since[id]; ok {
+			since[id] = t
+		}
+	}
+	e.pods.since = since
+}
+
+// detachUnpoliced detaches the programs of pods that np no longer polices.
+func (e *Enforcer) detachUnpoliced(np policy.NodePolicy) {
+	wanted := map[podID]bool{}
+	for _, ep := range np.Endpoints {
+		if policed(ep) {
+			wanted[idOf(ep)] = true
+		}
+	}
+	for _, ifindex := range sortedKeys(e.pods.attached) {
+		if !wanted[e.pods.attached[ifindex].id] {
+			e.detach(ifindex)
+		}
+	}
+}
+
+// syncPods finds the interfaces of the wanted endpoints and attaches their programs, and
+// takes programs away from where none belongs. all reads every namespace anew.
+func (e *Enforcer) syncPods(all bool) {
+	if !e.force.known {
+		return
+	}
+	e.outcome("NamespacesNotRead", e.config.Links.Scan(all))
+	claimed := map[int]podID{}
+	found := map[podID]bool{}
+	e.pods.problems = map[podID]podProblem{}
+	e.pods.urgent = false
+	for _, ep := range e.pods.wanted {
+		problem := e.syncPod(ep, claimed)
+		if problem == (podProblem{}) {
+			found[idOf(ep)] = true
+			continue
+		}
+		waited := e.config.Now().Sub(e.pods.since[idOf(ep)])
+		if problem.reason == reasonNoInterface {
+			e.pods.urgent = e.pods.urgent || waited < podUrgent
+		}
+		if problem.reason != reasonNoInterface || waited >= podGrace {
+			e.pods.problems[idOf(ep)] = problem
+		}
+	}
+	e.sweep(claimed, found)
+	e.config.Metrics.pods(len(e.pods.attached), len(e.pods.problems))
+}
+
+// syncPod attaches the programs of one endpoint; the zero problem says that they are.
+func (e *Enforcer) syncPod(ep policy.EndpointPolicy, claimed map[int]podID) podProblem {
+	if ep.HostNetwork {
+		return podProblem{reasonHostNetwork, "the pod uses its node's network: no policy can be enforced on it"}
+	}
+	l, err := e.config.Links.Find(ep.Addrs)
+	switch {
+	case errors.Is(err, links.ErrNoVeth):
+		return podProblem{reasonNoVeth, err.Error()}
+	case err != nil:
+		return podProblem{reasonNoInterface, err.Error()}
+	}
+	if other, ok := claimed[l.Ifindex]; ok {
+		return podProblem{reasonConflict, fmt.Sprintf("the interface that holds the pod's address is that of %s", other.key)}
+	}
+	claimed[l.Ifindex] = idOf(ep)
+	want := attachedPod{id: idOf(ep), link: bpf.PodLink{
+		Key: ep.Key, Ifindex: l.Ifindex, PodMAC: l.PodMAC, HostMAC: l.HostMAC, Addrs: ep.Addrs,
+	}}
+	if reflect.DeepEqual(e.pods.attached[l.Ifindex], want) {
+		return podProblem{}
+	}
+	e.raiseMTU(l.MTU)
+	if err := e.config.Datapath.AttachPod(want.link); err != nil {
+		e.config.Metrics.attachFailed()
+		e.config.Log.Error(err, "program not attached", "endpoint", ep.Key, "interface", l.Ifindex)
+		return podProblem{reasonAttach, err.Error()}
+	}
+	e.pods.attached[l.Ifindex] = want
+	delete(e.pods.adopted, l.Ifindex)
+	e.config.Log.Info("program attached", "endpoint", ep.Key, "interface", l.Ifindex)
+	return podProblem{}
+}
+
+// sweep detaches programs from interfaces that are gone, and from those that no wanted
+// endpoint has. A wanted endpoint that is not found just now keeps its programs.
+func (e *Enforcer) sweep(claimed map[int]podID, found map[podID]bool) {
+	wanted := map[podID]bool{}
+	for _, ep := range e.pods.wanted {
+		wanted[idOf(ep)] = true
+	}
+	for _, ifindex := range sortedKeys(e.pods.attached) {
+		id := e.pods.attached[ifindex].id
+		_, inUse := claimed[ifindex]
+		if !inUse && (!e.config.Links.Has(ifindex) || !wanted[id] || found[id]) {
+			e.detach(ifindex)
+		}
+	}
+	for _, ifindex := range sortedKeys(e.pods.adopted) {
+		if !e.config.Links.Has(ifindex) || len(found) == len(e.pods.wanted) {
+			e.detach(ifindex)
+		}
+	}
+}
+
+func (e *Enforcer) detach(ifindex int) {
+	if err := e.config.Datapath.DetachPod(ifindex); err != nil {
+		e.config.Log.Error(err, "program not detached", "interface", ifindex)
+		return // the next sweep tries again
+	}
+	e.config.Log.Info("program detached", "endpoint", e.pods.attached[ifindex].id.key, "interface", ifindex)
+	delete(e.pods.attached, ifindex)
+	delete(e.pods.adopted, ifindex)
+}
+
+func sortedKeys[V any](m map[int]V) []int {
+	keys := make([]int, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}

@@ -1,0 +1,82 @@
+package enforcer
+
+import (
+	"fmt"
+
+	"github.com/septum-dev/septum/bpf"
+	"github.com/septum-dev/septum/enforcer/launch"
+	"github.com/septum-dev/septum/enforcer/proxyns"
+)
+
+// proxyCame makes the namespace of a launcher ready and answers it. The launcher that
+// came last counts: an earlier one is a proxy pod that is being replaced.
+func (e *Enforcer) proxyCame(p *launch.Proxy) {
+	err := e.setUpProxy(p)
+	e.outcome("ProxyNotAttached", err)
+	reply := launch.Reply{OK: err == nil, Bootstrap: e.config.Bootstrap}
+	if err != nil {
+		reply = launch.Reply{Error: err.Error()}
+	}
+	if err := p.Reply(reply); err != nil {
+		e.config.Log.Info("proxy went away during its hand-shake", "reason", err.Error())
+		return
+	}
+	if reply.OK {
+		e.config.Log.Info("proxy attached", "instance", p.Instance)
+		e.proxy.launcher, e.proxy.gone, e.proxy.attached = p, p.Gone, true
+		return
+	}
+	if err := p.Close(); err != nil {
+		e.config.Log.Info("proxy went away during its hand-shake", "reason", err.Error())
+	}
+}
+
+func (e *Enforcer) setUpProxy(p *launch.Proxy) error {
+	link, err := e.config.Namespace(p.NetNS, proxyns.Config{MTU: e.proxy.mtu})
+	if err != nil {
+		return fmt.Errorf("make the proxy's namespace ready: %w", err)
+	}
+	err = e.config.Datapath.AttachProxy(bpf.ProxyLink{
+		HostIfindex: link.HostIfindex, HostMAC: link.HostMAC,
+		ProxyIfindex: link.ProxyIfindex, ProxyMAC: link.ProxyMAC,
+		NetNS: p.NetNS, Cookie: link.Cookie,
+	})
+	if err != nil {
+		return fmt.Errorf("attach the proxy: %w", err)
+	}
+	return nil
+}
+
+// proxyWent leaves the data path as it is: what is redirected finds nobody and is
+// refused, and a launcher that only lost its connection finds everything in its place.
+func (e *Enforcer) proxyWent() {
+	e.config.Log.Info("proxy went away", "instance", e.proxy.launcher.Instance)
+	e.proxy.launcher, e.proxy.gone, e.proxy.attached = nil, nil, false
+}
+
+// raiseMTU lets the largest packets of a pod through to the proxy.
+func (e *Enforcer) raiseMTU(mtu int) {
+	if mtu <= e.proxy.mtu {
+		return
+	}
+	e.proxy.mtu = mtu
+	if e.proxy.launcher == nil {
+		return
+	}
+	_, err := e.config.Namespace(e.proxy.launcher.NetNS, proxyns.Config{MTU: mtu})
+	e.outcome("ProxyMTU", err)
+}
+
+// envoyChanged gives a new Envoy what the last one refused: it may take it.
+func (e *Enforcer) envoyChanged() {
+	connected := e.config.Proxy.Connected()
+	came := connected && !e.proxy.connected
+	e.proxy.connected = connected
+	if came && e.refused != nil && e.next == nil {
+		e.next, e.refused = e.refused, nil
+		e.force.seenNode = ""
+	}
+	if e.config.Proxy.Ready() {
+		delete(e.problems, reasonSilent)
+	}
+}

@@ -1,0 +1,62 @@
+package enforcer
+
+import (
+	"cmp"
+	"slices"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/septum-dev/septum/policy"
+	"github.com/septum-dev/septum/xds/septumpb"
+)
+
+// report tells the operator what is in force, if that has changed since it was told.
+func (e *Enforcer) report() {
+	r := &septumpb.NodeReport{
+		NodeVersion: e.force.nodeVersion, ClusterVersion: e.force.clusterVersion,
+		Problems: e.nodeProblems(), Counters: e.counts.report(),
+		ProxyReady: e.proxyReady(), Instance: e.config.Instance,
+	}
+	e.config.Metrics.proxy(r.ProxyReady)
+	text, err := proto.MarshalOptions{Deterministic: true}.Marshal(r)
+	if err != nil {
+		e.config.Log.Error(err, "report not written")
+		return
+	}
+	if e.reported != nil && slices.Equal(text, e.reported) {
+		return
+	}
+	e.reported = text
+	e.config.Source.Report(r)
+}
+
+func (e *Enforcer) proxyReady() bool { return e.proxy.attached && e.config.Proxy.Ready() }
+
+func (e *Enforcer) nodeProblems() []*septumpb.NodeProblem {
+	var out []*septumpb.NodeProblem
+	for reason, message := range e.problems {
+		out = append(out, &septumpb.NodeProblem{Reason: reason, Message: message})
+	}
+	for id, p := range e.pods.problems {
+		out = append(out, &septumpb.NodeProblem{Endpoint: id.key, Reason: p.reason, Message: p.message})
+	}
+	slices.SortFunc(out, func(a, b *septumpb.NodeProblem) int {
+		return cmp.Or(cmp.Compare(a.Endpoint, b.Endpoint), cmp.Compare(a.Reason, b.Reason), cmp.Compare(a.Message, b.Message))
+	})
+	return out
+}
+
+// report returns the totals of every policy that has any, in order.
+func (c *counts) report() []*septumpb.RuleCounter {
+	out := make([]*septumpb.RuleCounter, 0, len(c.byPolicy))
+	for ref, n := range c.byPolicy {
+		out = append(out, &septumpb.RuleCounter{
+			Kind: ref.Kind, Namespace: ref.Namespace, Name: ref.Name,
+			Allowed: n.allowed, Denied: n.denied, Audited: n.audited, LastDenied: n.lastDenied,
+		})
+	}
+	slices.SortFunc(out, func(a, b *septumpb.RuleCounter) int {
+		return policy.CompareRefs(policy.Ref{Kind: a.Kind, Namespace: a.Namespace, Name: a.Name}, policy.Ref{Kind: b.Kind, Namespace: b.Namespace, Name: b.Name})
+	})
+	return out
+}
