@@ -144,7 +144,7 @@ func assembleCluster(nodeName string, in map[string]*septumpb.ClusterResource) (
 		case *septumpb.ClusterResource_Address:
 			var a policy.Address
 			a, err = addressFromProto(r.Address)
-			if a.Node == nodeName && a.Pod == "" && a.Identity == policy.IdentityRemoteNode {
+			if a.Node == nodeName && isNode(a) {
 				a.Identity = policy.IdentityHost
 			}
 			addresses, want = append(addresses, a), addressPrefix+a.Prefix.String()
@@ -170,6 +170,11 @@ func assembleCluster(nodeName string, in map[string]*septumpb.ClusterResource) (
 	slices.SortFunc(addresses, policy.CompareAddresses)
 	slices.SortFunc(identities, func(a, b policy.IdentityLabels) int { return cmp.Compare(a.Identity, b.Identity) })
 	return addresses, identities, nil
+}
+
+// isNode says whether the address is a node's own, and not its pods' or a range.
+func isNode(a policy.Address) bool {
+	return a.Pod == "" && a.Prefix.IsSingleIP() && (a.Identity == policy.IdentityRemoteNode || a.Identity == policy.IdentityKubeAPIServer)
 }
 
 func addressFromProto(in *septumpb.Address) (policy.Address, error) {

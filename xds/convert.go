@@ -53,8 +53,8 @@ func NodeResources(np policy.NodePolicy) (map[string]*septumpb.NodeResource, err
 }
 
 // ClusterResources returns the resources that every node gets, by name, with their
-// checkpoint. They are the same whichever node np is for: what is IdentityHost on one
-// node is IdentityRemoteNode here, and [Assemble] turns it back.
+// checkpoint: np's Addresses and Identities, as policy.Compiled.Cluster has them. What is
+// IdentityHost to one node is IdentityRemoteNode here, and [Assemble] turns it back.
 func ClusterResources(np policy.NodePolicy) (map[string]*septumpb.ClusterResource, error) {
 	out := make(map[string]*septumpb.ClusterResource, len(np.Addresses)+len(np.Identities)+1)
 	for _, a := range np.Addresses {

@@ -62,6 +62,11 @@ func (n *nodeService) Report(stream septumpb.NodeService_ReportServer) error {
 	observer := n.server.config.Observer
 	ctx, session := n.server.sessions.begin(stream.Context(), node, "report", func(string) {}, observer.Silent)
 	defer session.close()
+	select {
+	case <-n.server.published: // nobody could make anything of a report before
+	case <-ctx.Done():
+		return status.Error(codes.Unavailable, "nothing has been published yet")
+	}
 	limit := rate.NewLimiter(rate.Every(reportsEvery), reportsBurst)
 	reports, failed := make(chan *septumpb.NodeReport), make(chan error, 1)
 	go func() {

@@ -1,0 +1,132 @@
+package controllers
+
+import (
+	"slices"
+
+	"github.com/septum-dev/septum/policy"
+	"github.com/septum-dev/septum/xds"
+	"github.com/septum-dev/septum/xds/septumpb"
+)
+
+// policyRecord is a policy as it was compiled.
+type policyRecord struct {
+	ref        policy.Ref
+	uid        string
+	generation int64
+	mode       policy.Mode
+	problems   []policy.Problem
+}
+
+// nodeRecord is what one version of a node's resources holds. A node that reports the
+// version has all of it in its data path.
+type nodeRecord struct {
+	version string
+	// policies has what of each policy is on the node.
+	policies map[policy.Ref]nodePart
+}
+
+// nodePart is a policy's part on a node.
+type nodePart struct {
+	uid        string
+	generation int64
+	// pods are the selected pods that can be enforced, each as its key and UID, in order.
+	pods []podID
+	// proxied is true where the policy has rules that only the proxy can judge.
+	proxied bool
+}
+
+type podID struct{ key, uid string }
+
+// publication is one compile: what the nodes are served, and what is to be said about it.
+type publication struct {
+	policies       []policyRecord
+	nodes          map[string]nodeRecord
+	clusterVersion string
+	// hostNetwork are the selected pods that cannot be enforced, by key.
+	hostNetwork map[policy.Ref][]string
+	counts      map[string]int
+}
+
+// publish makes the resources of a compile and the record of what they hold.
+func publish(snapshot policy.Snapshot, problems []policy.Problem) (xds.Publication, *publication, error) {
+	compiled := policy.Compile(snapshot)
+	addresses, identities := compiled.Cluster()
+	cluster, err := xds.ClusterResources(policy.NodePolicy{Addresses: addresses, Identities: identities})
+	if err != nil {
+		return xds.Publication{}, nil, err
+	}
+	served := xds.Publication{Cluster: cluster, Nodes: make(map[string]map[string]*septumpb.NodeResource, len(snapshot.Nodes))}
+	record := &publication{
+		policies:       policyRecords(snapshot.Policies, problems, compiled.Problems()),
+		nodes:          make(map[string]nodeRecord, len(snapshot.Nodes)),
+		clusterVersion: cluster[xds.CheckpointName].GetCheckpoint().GetVersion(),
+		hostNetwork:    map[policy.Ref][]string{},
+		counts: map[string]int{
+			"policy": len(snapshot.Policies), "endpoint": len(snapshot.Endpoints),
+			"address": len(addresses), "identity": len(identities),
+		},
+	}
+	selected := compiled.Selected()
+	for _, node := range snapshot.Nodes {
+		np := compiled.Local(node.Name)
+		resources, err := xds.NodeResources(np)
+		if err != nil {
+			return xds.Publication{}, nil, err
+		}
+		served.Nodes[node.Name] = resources
+		record.nodes[node.Name] = nodeRecord{
+			version:  resources[xds.CheckpointName].GetCheckpoint().GetVersion(),
+			policies: partsOf(np, selected),
+		}
+		record.counts["table"] += len(np.Tables)
+		record.counts["class"] += len(np.Classes)
+	}
+	for ref, pods := range selected {
+		for _, pod := range pods {
+			if pod.HostNetwork {
+				record.hostNetwork[ref] = append(record.hostNetwork[ref], pod.Key)
+			}
+		}
+	}
+	return served, record, nil
+}
+
+func policyRecords(policies []policy.Policy, problems ...[]policy.Problem) []policyRecord {
+	byRef := map[policy.Ref][]policy.Problem{}
+	for _, list := range problems {
+		for _, p := range list {
+			byRef[p.Policy] = append(byRef[p.Policy], p)
+		}
+	}
+	out := make([]policyRecord, 0, len(policies))
+	for _, p := range policies {
+		out = append(out, policyRecord{ref: p.Ref, uid: p.UID, generation: p.Generation, mode: p.Mode, problems: byRef[p.Ref]})
+	}
+	return out
+}
+
+// partsOf says what a node holds of each policy that selects one of its pods.
+func partsOf(np policy.NodePolicy, selected map[policy.Ref][]policy.Selected) map[policy.Ref]nodePart {
+	uids := make(map[string]string, len(np.Endpoints))
+	for _, e := range np.Endpoints {
+		uids[e.Key] = e.UID
+	}
+	proxied := map[policy.Ref]bool{}
+	for _, class := range np.Classes {
+		for _, rule := range class.HTTP {
+			proxied[rule.ID.Policy] = true
+		}
+	}
+	out := make(map[policy.Ref]nodePart, len(np.Applied))
+	for _, applied := range np.Applied {
+		part := nodePart{uid: applied.UID, generation: applied.Generation, proxied: proxied[applied.Ref]}
+		for _, pod := range selected[applied.Ref] {
+			if pod.Node == np.Node && !pod.HostNetwork {
+				part.pods = append(part.pods, podID{pod.Key, uids[pod.Key]})
+			}
+		}
+		slices.SortFunc(part.pods, comparePods)
+		out[applied.Ref] = part
+	}
+	return out
+}
