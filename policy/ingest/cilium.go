@@ -88,8 +88,7 @@ func (s *scope) unknownAbove(path string) bool {
 			return true
 		}
 	}
-	return s.unknownIn(path, path+".ingress", path+".ingressDeny", path+".egress", path+".egressDeny",
-		path+".labels", path+".log")
+	return s.unknownIn(path, path+".ingress", path+".ingressDeny", path+".egress", path+".egressDeny")
 }
 
 // closeAllows takes away what a spec allows. What it denies stays.

@@ -1,6 +1,8 @@
 package ingest
 
 import (
+	"strings"
+
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	ciliumv2 "github.com/septum-dev/septum/api/cilium/v2"
@@ -79,11 +81,25 @@ func (s *scope) decoded(object map[string]any, out any) bool {
 		s.invalid("spec", "the policy cannot be read, and everything that its subject sends and receives is refused: %v", err)
 		return false
 	}
-	s.unknown = unknown
 	for _, path := range unknown {
+		if forPeople(path) {
+			s.warn(path, policy.ReasonUnknownField, "the API has no such field; it is ignored, since it restricts no traffic")
+			continue
+		}
+		s.unknown = append(s.unknown, path)
 		s.add(path, policy.ReasonUnknownField, "the API has no such field; what it is part of is closed")
 	}
 	return true
+}
+
+// forPeople says whether a field is inside of a rule's labels or log mark, which restrict nothing.
+func forPeople(path string) bool {
+	rest, ok := strings.CutPrefix(path, "spec")
+	if !ok {
+		return false
+	}
+	_, field, _ := strings.Cut(rest, ".")
+	return below(field, "labels") || below(field, "log")
 }
 
 // closedSpecs is what is left of a policy that cannot be decoded: its subjects, where

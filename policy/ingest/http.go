@@ -38,6 +38,7 @@ func (s *scope) ciliumHTTPRule(in *ciliumv2.HTTPRule, id policy.RuleID) (policy.
 	fail("method", err)
 	r.Hosts, err = matchesOf(in.Host, onHost)
 	fail("host", err)
+	s.warnNoMatch(&r, id.Path+".path", id.Path+".host")
 	for i, text := range in.Headers {
 		h, ok := s.ciliumHeader(text, at(id.Path, "headers", i))
 		good = good && ok
@@ -49,6 +50,21 @@ func (s *scope) ciliumHTTPRule(in *ciliumv2.HTTPRule, id policy.RuleID) (policy.
 		r.Headers = append(r.Headers, h)
 	}
 	return r, good
+}
+
+// warnNoMatch warns of strings that no request has where they are looked for.
+func (s *scope) warnNoMatch(r *policy.HTTPRule, path, host string) {
+	if p := r.Path; p.Kind == policy.MatchExact && p.Value != "*" || p.Kind == policy.MatchPrefix {
+		if !strings.HasPrefix(p.Value, "/") {
+			s.warn(path, policy.ReasonNoMatch, "paths begin with a slash: %q matches none", p.Value)
+		}
+	}
+	for _, h := range r.Hosts {
+		name, port, ok := strings.Cut(h.Value, ":")
+		if h.Kind == policy.MatchExact && ok && !strings.Contains(port, ":") {
+			s.warn(host, policy.ReasonNoMatch, "hosts are compared without their port: write %q", name)
+		}
+	}
 }
 
 // ciliumHeader: with a space it is a name and an exact value, without one a name that

@@ -68,6 +68,7 @@ func (s *scope) nativeHTTPRule(r *policy.HTTPRule, in *v1alpha1.HTTPRule) bool {
 	if !hosts {
 		r.Hosts = nil
 	}
+	s.warnNoMatch(r, path+".path", path+".hosts")
 	for i := range in.Headers {
 		h, ok := s.nativeHeader(&in.Headers[i], at(path, "headers", i))
 		if !ok {
