@@ -25,7 +25,7 @@ LIST
 # programs of this version are: what they are built from is in that directory's name.
 need_go() {
   local dir key
-  dir=$("$here/goroot") || exit 1
+  dir=$("$ROOT/hack/go.sh") || exit 1
   PATH=$dir:$PATH
   (cd "$here/binaries" && go version >/dev/null) ||
     die "this Go cannot fetch the toolchain that $here/binaries/go.mod names; is GOTOOLCHAIN=local set?"
