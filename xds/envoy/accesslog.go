@@ -146,10 +146,11 @@ func latency(common *logdatav3.AccessLogCommon) time.Duration {
 // cut keeps a client's text short, printable and UTF-8: it goes to terminals and logs.
 func cut(s string) string {
 	if len(s) > maxText {
-		s = s[:maxText]
-		for len(s) > 0 && !utf8.RuneStart(s[len(s)-1]) {
-			s = s[:len(s)-1]
+		end := maxText
+		for end > maxText-utf8.UTFMax && !utf8.RuneStart(s[end]) {
+			end--
 		}
+		s = s[:end]
 	}
 	return strings.Map(func(r rune) rune {
 		if r < 0x20 || r >= 0x7f && r < 0xa0 || r == utf8.RuneError {

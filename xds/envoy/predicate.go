@@ -170,12 +170,13 @@ func doublesOf(name string) ([]*predicate, bool) {
 }
 
 // badPath matches a path (less its query) that a server could read in another way than it
-// was judged: escaped slashes, escapes of escapes, overlong UTF-8, and NUL.
+// was judged: escaped slashes, escapes of escapes, overlong UTF-8, NUL, and dot segments
+// with parameters: Envoy removes "..;x", but makes "%2e%2e;x" into that and lets it be.
 func badPath() *predicate {
 	const hex, tail = `[0-9A-Fa-f]`, `%[89ABab]`
 	return headerMatches(pathHeader, regexText(`[^?]*(?:`+strings.Join([]string{
 		`%2[Ff]`, `%5[Cc]`, `%00`, `%25` + hex + hex,
-		`%[Cc][01]` + tail, `%[Ee]0%[89]`, `%[Ff]0%8`,
+		`/\.\.?(?:;|%3[Bb])`, `%[Cc][01]` + tail, `%[Ee]0%[89]`, `%[Ff]0%8`,
 	}, "|")+`)\C*`))
 }
 
