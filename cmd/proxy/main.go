@@ -2,7 +2,8 @@
 // the node's enforcer and keeps Envoy running.
 //
 //	septum-proxy [flags]                run
-//	septum-proxy install DIR            copy itself into DIR, with CAP_NET_RAW as file capability
+//	septum-proxy install PATH           copy itself to PATH (a file, or a directory for a file
+//	                                    of its own name), with CAP_NET_RAW as file capability
 package main
 
 import (
@@ -33,13 +34,13 @@ func main() {
 func run(log *slog.Logger, args []string) error {
 	if len(args) > 0 && args[0] == "install" {
 		if len(args) != 2 {
-			return errors.New("usage: septum-proxy install DIR")
+			return errors.New("usage: septum-proxy install PATH")
 		}
 		self, err := os.Executable()
 		if err != nil {
 			return fmt.Errorf("find own program: %w", err)
 		}
-		return launch.Install(self, args[1], "septum-proxy")
+		return launch.Install(self, args[1])
 	}
 	flags := flag.NewFlagSet("septum-proxy", flag.ContinueOnError)
 	envoy := flags.String("envoy", "/usr/local/bin/envoy", "path of Envoy")
@@ -62,7 +63,7 @@ func run(log *slog.Logger, args []string) error {
 			default: // Envoy runs already
 			}
 		},
-		Failed: func(err error) { log.Warn("not connected to the enforcer", "error", err.Error()) },
+		Failed: unlessRepeated(func(err error) { log.Warn("not connected to the enforcer", "error", err.Error()) }),
 	}
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -75,6 +76,17 @@ func run(log *slog.Logger, args []string) error {
 		return runEnvoy(ctx, log, &launch.Envoy{
 			Path: *envoy, Args: envoyArgs(path, *level, *concurrency), Ambient: launch.Ambient(), StopTimeout: *drain,
 		})
+	}
+}
+
+// unlessRepeated calls report for an error that is not the same as the one before.
+func unlessRepeated(report func(error)) func(error) {
+	last := ""
+	return func(err error) {
+		if err.Error() != last {
+			last = err.Error()
+			report(err)
+		}
 	}
 }
 

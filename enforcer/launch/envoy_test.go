@@ -109,10 +109,10 @@ func TestInstall(t *testing.T) {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := Install("/proc/self/exe", dir, "launcher"); err != nil {
+	if err := Install("/proc/self/exe", dir); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(filepath.Join(dir, "launcher"))
+	cmd := exec.Command(filepath.Join(dir, "septum-proxy"))
 	cmd.Env = []string{"SEPTUM_TEST_ROLE=launcher"}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 10077, Gid: 10077}}
 	out, err := cmd.StdoutPipe()

@@ -17,16 +17,19 @@ const capNetRaw = unix.CAP_NET_RAW
 // Ambient are the capabilities that the launcher hands on to Envoy.
 func Ambient() []uintptr { return []uintptr{capNetRaw} }
 
-// Install copies the program self into dir under name, and gives the copy CAP_NET_RAW as
-// a file capability: a launcher that is not root has it then, and hands it on.
-// It takes CAP_SETFCAP.
-func Install(self, dir, name string) error {
+// Install copies the program self to path, and gives the copy CAP_NET_RAW as a file
+// capability: a launcher that is not root has it then, and hands it on. If path is a
+// directory, the copy is called septum-proxy in it. It takes CAP_SETFCAP.
+func Install(self, path string) error {
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		path = filepath.Join(path, "septum-proxy")
+	}
 	in, err := os.Open(self)
 	if err != nil {
 		return fmt.Errorf("open the launcher: %w", err)
 	}
 	defer in.Close()
-	temporary := filepath.Join(dir, "."+name+".new")
+	temporary := path + ".new"
 	out, err := os.OpenFile(temporary, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o755)
 	if err != nil {
 		return fmt.Errorf("copy the launcher: %w", err)
@@ -39,7 +42,7 @@ func Install(self, dir, name string) error {
 	if err := unix.Setxattr(temporary, "security.capability", fileCapability(capNetRaw), 0); err != nil {
 		return fmt.Errorf("give the launcher CAP_NET_RAW: %w", err)
 	}
-	if err := os.Rename(temporary, filepath.Join(dir, name)); err != nil {
+	if err := os.Rename(temporary, path); err != nil {
 		return fmt.Errorf("put the launcher in place: %w", err)
 	}
 	return nil

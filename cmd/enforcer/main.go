@@ -1,0 +1,120 @@
+// Command septum-enforcer is the node agent.
+//
+//	septum-enforcer [flags]            run
+//	septum-enforcer cleanup [flags]    remove everything from the node, for uninstalling
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/go-logr/logr"
+	"golang.org/x/sys/unix"
+)
+
+func main() {
+	o, cleanup, err := parse(os.Args[1:])
+	if err != nil {
+		if !errors.Is(err, flag.ErrHelp) {
+			fmt.Fprintln(os.Stderr, "septum-enforcer:", err)
+		}
+		os.Exit(2)
+	}
+	handler := slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: o.level})
+	log := logr.FromSlogHandler(handler)
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	if cleanup {
+		err = clean(log, o)
+	} else {
+		err = run(ctx, log, o)
+	}
+	if err != nil {
+		log.Error(err, "septum-enforcer ends")
+		os.Exit(1) //nolint:gocritic // stop has nothing to do that the end of the process does not
+	}
+}
+
+// options are the flags.
+type options struct {
+	node, operator, serverName   string
+	token, ca, state, run        string
+	netns, pins, cgroup, procSys string
+	metrics                      string
+	proxyID                      int
+	ackTimeout                   time.Duration
+	level                        slog.Level
+	maxHeap                      uint64
+}
+
+func parse(args []string) (o options, cleanup bool, err error) {
+	if len(args) > 0 && args[0] == "cleanup" {
+		cleanup, args = true, args[1:]
+	}
+	f := flag.NewFlagSet("septum-enforcer", flag.ContinueOnError)
+	f.StringVar(&o.node, "node-name", os.Getenv("NODE_NAME"), "name of this node; the default is $NODE_NAME")
+	f.StringVar(&o.operator, "operator-address", "septum-operator.septum-system.svc:9443", "address of the operator, host:port")
+	f.StringVar(&o.serverName, "operator-server-name", "", "name in the operator's certificate; the default is the host of its address")
+	f.StringVar(&o.token, "token-file", "/var/run/secrets/septum/token", "service account token")
+	f.StringVar(&o.ca, "ca-file", "/etc/septum/ca/ca.crt", "certificates that the operator's must come from")
+	f.StringVar(&o.state, "state-dir", "/var/lib/septum", "directory for the last good state")
+	f.StringVar(&o.run, "run-dir", "/run/septum/proxy", "directory shared with the proxy pod, at the same path in both")
+	f.StringVar(&o.netns, "netns-dirs", "/run/netns", "directories of the pods' network namespaces, separated by commas")
+	f.StringVar(&o.pins, "bpf-dir", "/sys/fs/bpf/septum", "directory on a bpffs for programs and maps")
+	f.StringVar(&o.cgroup, "cgroup-root", "", "mount point of cgroup2; the default is /sys/fs/cgroup, or its directory unified")
+	f.StringVar(&o.procSys, "proc-sys", "", "directory to write the proxy namespace's sysctls in, should /proc/sys be read-only")
+	f.StringVar(&o.metrics, "metrics-address", ":9965", "address for metrics and health; empty is none")
+	f.IntVar(&o.proxyID, "proxy-id", 10077, "user and group id that the proxy runs as")
+	f.DurationVar(&o.ackTimeout, "ack-timeout", 5*time.Second, "how long Envoy may take to acknowledge a change")
+	f.Uint64Var(&o.maxHeap, "proxy-max-heap", 0, "bytes of heap at which Envoy refuses requests; 0 is 1 GiB")
+	level := f.String("log-level", "info", "lowest level that is logged: debug, info or error")
+	if err := f.Parse(args); err != nil {
+		return o, cleanup, err
+	}
+	if err := o.level.UnmarshalText([]byte(*level)); err != nil {
+		return o, cleanup, fmt.Errorf("log level: %w", err)
+	}
+	return o, cleanup, o.complete(cleanup)
+}
+
+func (o *options) complete(cleanup bool) error {
+	if o.cgroup == "" {
+		o.cgroup = "/sys/fs/cgroup"
+		if hybrid := filepath.Join(o.cgroup, "unified"); !isCgroup2(o.cgroup) && isCgroup2(hybrid) {
+			o.cgroup = hybrid
+		}
+	}
+	if cleanup {
+		return nil
+	}
+	if o.node == "" {
+		return errors.New("the node's name is missing")
+	}
+	if o.serverName == "" {
+		host, _, err := net.SplitHostPort(o.operator)
+		if err != nil {
+			return fmt.Errorf("operator's address: %w", err)
+		}
+		o.serverName = host
+	}
+	return nil
+}
+
+func isCgroup2(path string) bool {
+	var fs unix.Statfs_t
+	return unix.Statfs(path, &fs) == nil && fs.Type == unix.CGROUP2_SUPER_MAGIC
+}
+
+func (o *options) netnsDirs() []string { return strings.Split(o.netns, ",") }
+
+func (o *options) socket(name string) string { return filepath.Join(o.run, name) }

@@ -1,0 +1,247 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/septum-dev/septum/bpf"
+	"github.com/septum-dev/septum/enforcer"
+	"github.com/septum-dev/septum/enforcer/launch"
+	"github.com/septum-dev/septum/enforcer/links"
+	"github.com/septum-dev/septum/enforcer/proxyns"
+	"github.com/septum-dev/septum/policy"
+	"github.com/septum-dev/septum/xds"
+	"github.com/septum-dev/septum/xds/envoy"
+)
+
+// eventRoom is how many events may wait for the loop; what finds no room is counted as lost.
+const eventRoom = 8192
+
+// watchAgain is the wait before the node's interfaces are watched again after an error.
+const watchAgain = time.Second
+
+// run wires the parts and runs them until ctx ends or one fails. The data path goes on.
+func run(ctx context.Context, log logr.Logger, o options) error {
+	if err := os.MkdirAll(o.state, 0o700); err != nil {
+		return fmt.Errorf("make state directory: %w", err)
+	}
+	datapath, err := bpf.Open(bpf.Config{PinPath: o.pins, CgroupRoot: o.cgroup})
+	if err != nil {
+		return fmt.Errorf("open data path: %w", err)
+	}
+	defer datapath.Close() //nolint:errcheck // the process ends
+	finder, err := links.NewFinder(o.netnsDirs()...)
+	if err != nil {
+		return err
+	}
+	defer finder.Close()
+	client, err := newClient(log, o)
+	if err != nil {
+		return err
+	}
+	metrics := enforcer.NewMetrics(prometheus.NewRegistry())
+	proxies, changed := make(chan *launch.Proxy), make(chan struct{}, 1)
+	requests, packets, envoyChanged := make(chan policy.Event, eventRoom), make(chan bpf.Event, eventRoom), make(chan struct{}, 1)
+	server, err := envoy.NewServer(envoy.Config{
+		Node:     o.node,
+		OnEvent:  func(e policy.Event) { offer(requests, e, metrics, "envoy") },
+		OnChange: func() { notify(envoyChanged) },
+	})
+	if err != nil {
+		return err
+	}
+	loop, err := enforcer.New(enforcer.Config{
+		Source: client, Datapath: datapath, Proxy: server, Links: finder, Store: &enforcer.Disk{Dir: o.state},
+		Namespace: func(ns *os.File, c proxyns.Config) (proxyns.Link, error) {
+			if o.procSys != "" {
+				c.ProcSys = []string{o.procSys}
+			}
+			return proxyns.Setup(ns, c)
+		},
+		Inputs: enforcer.Inputs{
+			Proxies: proxies, Changed: changed, EnvoyChanged: envoyChanged, Requests: requests, Packets: packets,
+		},
+		Bootstrap: o.socket("envoy.json"), Instance: rand.Text(), Metrics: metrics, Log: log, AckTimeout: o.ackTimeout,
+	})
+	if err != nil {
+		return err
+	}
+	sockets, err := listen(o)
+	if err != nil {
+		return err
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return loop.Run(ctx) })
+	g.Go(func() error { return client.Run(ctx) })
+	g.Go(func() error { return server.Serve(ctx, sockets.xds) })
+	g.Go(func() error {
+		hello := func(p *launch.Proxy) {
+			select {
+			case proxies <- p:
+			case <-ctx.Done():
+			}
+		}
+		failed := func(err error) { log.Info("proxy's hand-shake failed", "reason", err.Error()) }
+		return launch.Serve(ctx, sockets.launch, o.proxyID, hello, failed)
+	})
+	g.Go(func() error { return watch(ctx, log, changed, o.netnsDirs()) })
+	g.Go(func() error {
+		return datapath.Events(ctx, func(e bpf.Event) { offer(packets, e, metrics, "bpf") })
+	})
+	if o.metrics != "" {
+		g.Go(func() error {
+			// A port that another program of the node has is no reason to enforce nothing.
+			if err := serveMetrics(ctx, o.metrics, metrics); err != nil {
+				log.Error(err, "metrics and health are not served")
+			}
+			return nil
+		})
+	}
+	log.Info("septum-enforcer runs", "node", o.node)
+	return g.Wait()
+}
+
+func newClient(log logr.Logger, o options) (*xds.Client, error) {
+	state, err := xds.LoadState(o.state)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		log.Error(err, "stored state not used")
+	}
+	return xds.NewClient(xds.ClientConfig{
+		Target: o.operator, ServerName: o.serverName, Node: o.node,
+		RootsFile: o.ca, TokenFile: o.token, StateDir: o.state, State: state, Log: log,
+	})
+}
+
+// sockets are what the proxy pod connects to.
+type sockets struct{ xds, launch *net.UnixListener }
+
+// listen makes the run directory, Envoy's bootstrap and the sockets in it. All of it is
+// for the proxy's group only.
+func listen(o options) (sockets, error) {
+	admin := o.socket("admin")
+	for _, dir := range []struct {
+		path string
+		mode os.FileMode
+	}{{o.run, 0o750}, {admin, 0o770}} {
+		if err := os.MkdirAll(dir.path, dir.mode); err != nil {
+			return sockets{}, fmt.Errorf("make directory for the proxy: %w", err)
+		}
+		if err := give(dir.path, o.proxyID, dir.mode); err != nil {
+			return sockets{}, err
+		}
+	}
+	bootstrap, err := envoy.Bootstrap(envoy.BootstrapConfig{
+		Node: o.node, XDSSocket: o.socket("xds.sock"), AdminSocket: filepath.Join(admin, "admin.sock"), MaxHeapBytes: o.maxHeap,
+	})
+	if err != nil {
+		return sockets{}, err
+	}
+	file := o.socket("envoy.json")
+	if err := os.WriteFile(file+".new", bootstrap, 0o600); err != nil {
+		return sockets{}, fmt.Errorf("write Envoy's bootstrap: %w", err)
+	}
+	if err := give(file+".new", o.proxyID, 0o640); err != nil {
+		return sockets{}, err
+	}
+	if err := os.Rename(file+".new", file); err != nil {
+		return sockets{}, fmt.Errorf("write Envoy's bootstrap: %w", err)
+	}
+	var s sockets
+	if s.xds, err = launch.Listen(o.socket("xds.sock"), o.proxyID); err != nil {
+		return sockets{}, err
+	}
+	if s.launch, err = launch.Listen(o.socket("launch.sock"), o.proxyID); err != nil {
+		return sockets{}, errors.Join(err, s.xds.Close())
+	}
+	return s, nil
+}
+
+// give lets the group have path with the mode.
+func give(path string, gid int, mode os.FileMode) error {
+	if err := errors.Join(os.Chown(path, -1, gid), os.Chmod(path, mode)); err != nil {
+		return fmt.Errorf("give %s to group %d, which has to be one of this process's: %w", path, gid, err)
+	}
+	return nil
+}
+
+func watch(ctx context.Context, log logr.Logger, changed chan struct{}, dirs []string) error {
+	for ctx.Err() == nil {
+		if err := links.Watch(ctx, changed, dirs...); err != nil {
+			log.Error(err, "interfaces not watched: watching again")
+		}
+		notify(changed) // what happened meanwhile
+		select {
+		case <-ctx.Done():
+		case <-time.After(watchAgain):
+		}
+	}
+	return nil
+}
+
+func notify(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+func offer[E any](c chan E, e E, m *enforcer.Metrics, source string) {
+	select {
+	case c <- e:
+	default:
+		m.Lost(source)
+	}
+}
+
+func serveMetrics(ctx context.Context, addr string, m *enforcer.Metrics) error {
+	srv := &http.Server{Addr: addr, Handler: m.Handler(time.Now), ReadHeaderTimeout: 5 * time.Second}
+	stop := context.AfterFunc(ctx, func() { srv.Close() })
+	defer stop()
+	if err := srv.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve metrics: %w", err)
+	}
+	return nil
+}
+
+// clean removes everything that an enforcer leaves on the node.
+func clean(log logr.Logger, o options) error {
+	err := errors.Join(
+		bpf.Remove(bpf.Config{PinPath: o.pins, CgroupRoot: o.cgroup}),
+		proxyns.Remove(),
+		empty(o.run), empty(o.state),
+	)
+	if err != nil {
+		return fmt.Errorf("clean the node: %w", err)
+	}
+	log.Info("the node is clean")
+	return nil
+}
+
+// empty removes what is in dir, and dir itself unless it is a mount point.
+func empty(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("list %s: %w", dir, err)
+	}
+	for _, e := range entries {
+		if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
+			return fmt.Errorf("remove %s: %w", e.Name(), err)
+		}
+	}
+	os.Remove(dir) //nolint:errcheck // a mount point stays
+	return nil
+}
