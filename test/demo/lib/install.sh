@@ -37,11 +37,11 @@ install_septum() {
 install_apps() {
   step "Deploying backend-app, its clients and the toolbox in namespace demo"
   kubectl apply -f "$here/manifests" >/dev/null
-  local deployment
-  if [ "$(kubectl get namespace demo -o 'jsonpath={.metadata.annotations.image}')" != "$(sum demo)" ]; then
-    kubectl annotate namespace demo --overwrite "image=$(sum demo)" >/dev/null
-    kubectl -n demo rollout restart deployment >/dev/null
-  fi
+  local deployment before now
+  before=$(kubectl get namespace demo -o 'jsonpath={.metadata.annotations.image}')
+  now=$(sum demo)
+  [ "$before" = "$now" ] || kubectl annotate namespace demo --overwrite "image=$now" >/dev/null
+  [ -z "$before" ] || [ "$before" = "$now" ] || kubectl -n demo rollout restart deployment >/dev/null
   for deployment in backend-app "${clients[@]}"; do
     kubectl -n demo rollout status "deployment/$deployment" --timeout=180s >/dev/null ||
       fail "deployment $deployment did not become ready"
