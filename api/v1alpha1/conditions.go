@@ -29,15 +29,15 @@ type PolicyStatus struct {
 	Problems []PolicyProblem `json:"problems,omitempty"`
 }
 
-// PolicyProblem is a mistake in a policy, or something in it that cannot be enforced.
-// What it names is closed, unless it is a warning.
+// PolicyProblem is a mistake in a policy, or something in it that cannot
+// be enforced. What it names is closed, unless it is a warning.
 type PolicyProblem struct {
 	// The field, such as spec.ingress[0].ports[0].port.
 	// +kubebuilder:validation:MaxLength=1024
 	Path string `json:"path"`
 
-	// A word for machines: Invalid, Unsupported, UnresolvedRef, Conflict, UnknownField
-	// or CanNotMatch.
+	// A word for machines: Invalid, Unsupported, UnresolvedRef, Conflict,
+	// UnknownField or CanNotMatch.
 	// +kubebuilder:validation:MaxLength=64
 	Reason string `json:"reason"`
 
@@ -56,20 +56,22 @@ const (
 	ConditionAccepted = "Accepted"
 	// ConditionResolvedRefs: everything that the policy refers to exists.
 	ConditionResolvedRefs = "ResolvedRefs"
-	// ConditionEnforced: every node that hosts a selected pod has acknowledged this
-	// generation, in its data path.
+	// ConditionEnforced: every node that hosts a selected pod has acknowledged
+	// this generation, in its data path.
 	ConditionEnforced = "Enforced"
-	// ConditionDegraded: a part of the policy is closed because it cannot be carried out.
+	// ConditionDegraded: a part of the policy is closed because it cannot be
+	// carried out.
 	ConditionDegraded = "Degraded"
-	// ConditionConflicted: the policy and another one exclude each other somewhere.
+	// ConditionConflicted: the policy and another one exclude each other
+	// somewhere.
 	ConditionConflicted = "Conflicted"
-	// ConditionValid is Cilium's own condition, written beside the others on its kinds:
-	// `kubectl get cnp` prints it.
+	// ConditionValid is Cilium's own condition, written beside the others on
+	// its kinds: `kubectl get cnp` prints it.
 	ConditionValid = "Valid"
 )
 
-// The reasons of conditions. Those of policy.ProblemReason are reasons too: Accepted is
-// False with the reason of the first problem.
+// The reasons of conditions. Those of policy.ProblemReason are reasons
+// too: Accepted is False with the reason of the first problem.
 const (
 	// ReasonAccepted: Accepted is True.
 	ReasonAccepted = "Accepted"
@@ -77,9 +79,11 @@ const (
 	ReasonAcceptedWithWarnings = "AcceptedWithWarnings"
 	// ReasonInvalid: a field is wrong; what it describes is closed.
 	ReasonInvalid = "Invalid"
-	// ReasonUnsupported: a field cannot be enforced; what it describes is closed.
+	// ReasonUnsupported: a field cannot be enforced; what it describes is
+	// closed.
 	ReasonUnsupported = "Unsupported"
-	// ReasonUnknownField: a field is not part of the API; what holds it is closed.
+	// ReasonUnknownField: a field is not part of the API; what holds it is
+	// closed.
 	ReasonUnknownField = "UnknownField"
 	// ReasonCanNotMatch: a rule can never match.
 	ReasonCanNotMatch = "CanNotMatch"
@@ -91,15 +95,19 @@ const (
 	ReasonEnforced = "Enforced"
 	// ReasonAudited: Enforced is True, in mode Audit.
 	ReasonAudited = "Audited"
-	// ReasonNoPodSelected: Enforced is True, since there is nothing to enforce.
+	// ReasonNoPodSelected: Enforced is True, since there is nothing to
+	// enforce.
 	ReasonNoPodSelected = "NoPodSelected"
 	// ReasonPending: nodes have not acknowledged this generation yet.
 	ReasonPending = "Pending"
-	// ReasonNodeRejected: a node cannot carry the generation out and keeps its last one.
+	// ReasonNodeRejected: a node cannot carry the generation out and keeps its
+	// last one.
 	ReasonNodeRejected = "NodeRejected"
-	// ReasonNodeUnreachable: a node that hosts a selected pod is not connected.
+	// ReasonNodeUnreachable: a node that hosts a selected pod is not
+	// connected.
 	ReasonNodeUnreachable = "NodeUnreachable"
-	// ReasonNotEnforceable: a selected pod cannot be enforced (hostNetwork, no veth).
+	// ReasonNotEnforceable: a selected pod cannot be enforced (hostNetwork, no
+	// veth).
 	ReasonNotEnforceable = "NotEnforceable"
 	// ReasonHealthy: Degraded is False.
 	ReasonHealthy = "Healthy"

@@ -1,17 +1,17 @@
 package v1alpha1
 
-// HTTPRule describes HTTP requests. All of its conditions must hold; a condition that is
-// left out holds for every request.
+// HTTPRule describes HTTP requests. All of its conditions must hold; a
+// condition that is left out holds for every request.
 type HTTPRule struct {
-	// A name for the entry, by which flows, metrics and the status name it. Without one
-	// they use its place ("ingress[0].http[1]").
+	// A name for the entry, by which flows, metrics and the status name it.
+	// Without one they use its place ("ingress[0].http[1]").
 	// +optional
 	// +kubebuilder:validation:MaxLength=63
 	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
 	Name string `json:"name,omitempty"`
 
-	// Allow lets the requests through. Deny refuses them, whatever other entries and
-	// policies allow.
+	// Allow lets the requests through. Deny refuses them, whatever other
+	// entries and policies allow.
 	// +optional
 	// +kubebuilder:default=Allow
 	Action RuleAction `json:"action,omitempty"`
@@ -23,36 +23,37 @@ type HTTPRule struct {
 	// +listType=set
 	Methods []HTTPMethod `json:"methods,omitempty"`
 
-	// The request's path, with its query: /data?x=1 is not `exact: /data`. It is compared
-	// after normalisation: dot segments and empty segments are resolved, and what is
-	// judged is what the server gets.
+	// The request's path, with its query: /data?x=1 is not `exact: /data`. It
+	// is compared after normalisation: dot segments and empty segments are
+	// resolved, and what is judged is what the server gets.
 	// +optional
 	Path *PathMatch `json:"path,omitempty"`
 
-	// The request's host (the Host header or :authority) is one of these, compared
-	// without case, port and trailing dot.
+	// The request's host (the Host header or :authority) is one of these,
+	// compared without case, port and trailing dot.
 	// +optional
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=16
 	// +listType=set
 	Hosts []Host `json:"hosts,omitempty"`
 
-	// The request's headers, all of which must match. A header that comes more than once
-	// must match in every value.
+	// The request's headers, all of which must match. A header that comes more
+	// than once must match in every value.
 	// +optional
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=16
 	// +listType=atomic
 	Headers []HeaderMatch `json:"headers,omitempty"`
 
-	// The request carries a JSON Web Token with these claims. Not supported yet: an
-	// Allow entry with it allows nothing, a Deny entry denies without looking at it, and
-	// the condition Accepted says so.
+	// The request carries a JSON Web Token with these claims. Not supported
+	// yet: an Allow entry with it allows nothing, a Deny entry denies without
+	// looking at it, and the condition Accepted says so.
 	// +optional
 	JWT *JWTMatch `json:"jwt,omitempty"`
 
-	// The requests are within this rate, counted on each node. Not supported yet: an
-	// Allow entry with it allows nothing, and the condition Accepted says so.
+	// The requests are within this rate, counted on each node. Not supported
+	// yet: an Allow entry with it allows nothing, and the condition Accepted
+	// says so.
 	// +optional
 	RateLimit *RateLimit `json:"rateLimit,omitempty"`
 }
@@ -75,40 +76,43 @@ type PathMatch struct {
 	// +kubebuilder:validation:XValidation:rule="self.startsWith('/') || self == '*'",message="must begin with a slash"
 	Exact string `json:"exact,omitempty"`
 
-	// The beginning of the path, letter by letter: `/pub` is the beginning of /public,
-	// and `/pub/` of what is below /pub/ only.
+	// The beginning of the path, letter by letter: `/pub` is the beginning of
+	// /public, and `/pub/` of what is below /pub/ only.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=1024
 	// +kubebuilder:validation:XValidation:rule="self.startsWith('/')",message="must begin with a slash"
 	Prefix string `json:"prefix,omitempty"`
 
-	// An expression in RE2 syntax over the whole path and query: `/v[0-9]+/data` matches
-	// /v1/data, but not /v1/data/ or /api/v1/data.
+	// An expression in RE2 syntax over the whole path and query:
+	// `/v[0-9]+/data` matches /v1/data, but not /v1/data/ or /api/v1/data.
 	// +optional
 	Regex Regex `json:"regex,omitempty"`
 }
 
-// Regex is an expression in RE2 syntax: no look-around, no back-references.
+// Regex is an expression in RE2 syntax: no look-around, no
+// back-references.
 //
 // +kubebuilder:validation:MinLength=1
 // +kubebuilder:validation:MaxLength=512
 // +kubebuilder:validation:XValidation:rule="'x'.matches(self) ? true : true",message="must be an expression in RE2 syntax"
 type Regex string
 
-// Host is a host name; `*.` at its beginning stands for one or more labels.
+// Host is a host name; `*.` at its beginning stands for one or more
+// labels.
 //
 // +kubebuilder:validation:MinLength=1
 // +kubebuilder:validation:MaxLength=253
 // +kubebuilder:validation:Pattern=`^(\*\.)?([-a-zA-Z0-9_]+\.)*[-a-zA-Z0-9_]+$|^[0-9a-fA-F:.]+$|^\[[0-9a-fA-F:.]+\]$`
 type Host string
 
-// HeaderMatch compares one header. With a name alone the header must be there, with
-// whatever value.
+// HeaderMatch compares one header. With a name alone the header must be
+// there, with whatever value.
 //
 // +kubebuilder:validation:AtMostOneOf=exact;prefix;regex
 type HeaderMatch struct {
-	// The header's name, compared without case. The host is matched with `hosts`.
+	// The header's name, compared without case. The host is matched with
+	// `hosts`.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=128
 	// +kubebuilder:validation:Pattern="^[!#$%&'*+.^_`|~0-9A-Za-z-]+$"
@@ -132,7 +136,8 @@ type HeaderMatch struct {
 	Regex HeaderRegex `json:"regex,omitempty"`
 }
 
-// HeaderRegex is an expression in RE2 syntax: no look-around, no back-references.
+// HeaderRegex is an expression in RE2 syntax: no look-around, no
+// back-references.
 //
 // +kubebuilder:validation:MinLength=1
 // +kubebuilder:validation:MaxLength=128
@@ -206,21 +211,22 @@ type GRPCRule struct {
 	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
 	Name string `json:"name,omitempty"`
 
-	// Allow lets the calls through. Deny refuses them, whatever other entries and
-	// policies allow.
+	// Allow lets the calls through. Deny refuses them, whatever other entries
+	// and policies allow.
 	// +optional
 	// +kubebuilder:default=Allow
 	Action RuleAction `json:"action,omitempty"`
 
-	// The service's full name, with its package: helloworld.Greeter. Without it, every
-	// call of every service.
+	// The service's full name, with its package: helloworld.Greeter. Without
+	// it, every call of every service.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=256
 	// +kubebuilder:validation:Pattern=`^[A-Za-z_][A-Za-z_0-9]*(\.[A-Za-z_][A-Za-z_0-9]*)*$`
 	Service string `json:"service,omitempty"`
 
-	// The service's methods, as alternatives. Without them, every method of the service.
+	// The service's methods, as alternatives. Without them, every method of
+	// the service.
 	// +optional
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=64

@@ -9,8 +9,9 @@ import (
 // maxName is the longest name of a Kubernetes object.
 const maxName = 253
 
-// StatusName returns the name of the L7PolicyStatus of a policy: the short name of its
-// kind, a dot, and the policy's name. Where that is too long, its end is a hash.
+// StatusName returns the name of the L7PolicyStatus of a policy: the short
+// name of its kind, a dot, and the policy's name. Where that is too long,
+// its end is a hash.
 func StatusName(kind, name string) string {
 	s := shortKind(kind) + "." + name
 	if len(s) <= maxName {

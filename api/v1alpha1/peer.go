@@ -1,6 +1,7 @@
 package v1alpha1
 
-// IngressPeer selects where traffic may come from; exactly one member is set.
+// IngressPeer selects where traffic may come from; exactly one member is
+// set.
 //
 // +kubebuilder:validation:ExactlyOneOf=pods;entities;ipBlock;nodes
 type IngressPeer struct {
@@ -15,13 +16,13 @@ type IngressPeer struct {
 	// +listType=set
 	Entities []Entity `json:"entities,omitempty"`
 
-	// Addresses outside of the cluster. A block never selects pods or nodes, even if
-	// their addresses are in it.
+	// Addresses outside of the cluster. A block never selects pods or nodes,
+	// even if their addresses are in it.
 	// +optional
 	IPBlock *IPBlock `json:"ipBlock,omitempty"`
 
-	// Nodes, by their labels. Not supported yet: the peer selects nothing, and the
-	// condition Accepted says so. Use `entities: [remote-node]`.
+	// Nodes, by their labels. Not supported yet: the peer selects nothing, and
+	// the condition Accepted says so. Use `entities: [remote-node]`.
 	// +optional
 	Nodes *LabelSelector `json:"nodes,omitempty"`
 }
@@ -41,31 +42,34 @@ type EgressPeer struct {
 	// +listType=set
 	Entities []Entity `json:"entities,omitempty"`
 
-	// Addresses outside of the cluster. A block never selects pods or nodes, even if
-	// their addresses are in it.
+	// Addresses outside of the cluster. A block never selects pods or nodes,
+	// even if their addresses are in it.
 	// +optional
 	IPBlock *IPBlock `json:"ipBlock,omitempty"`
 
-	// Nodes, by their labels. Not supported yet: the peer selects nothing, and the
-	// condition Accepted says so. Use `entities: [remote-node]`.
+	// Nodes, by their labels. Not supported yet: the peer selects nothing, and
+	// the condition Accepted says so. Use `entities: [remote-node]`.
 	// +optional
 	Nodes *LabelSelector `json:"nodes,omitempty"`
 
-	// The backends of services. Ports are the backends' own, after service translation.
+	// The backends of services. Ports are the backends' own, after service
+	// translation.
 	// +optional
 	Services *ServicePeer `json:"services,omitempty"`
 }
 
-// PodPeer selects pods; all of its members must hold, and {} selects every pod of the
-// policy's namespace (in a cluster-wide policy: of the cluster).
+// PodPeer selects pods; all of its members must hold, and {} selects every
+// pod of the policy's namespace (in a cluster-wide policy: of the
+// cluster).
 type PodPeer struct {
 	// The pods' labels. Without it, or {}, every pod of the namespaces.
 	// +optional
 	PodSelector *LabelSelector `json:"podSelector,omitempty"`
 
-	// The labels of the pods' namespaces. Without it, the policy's own namespace; in a
-	// cluster-wide policy, every one. {} is every namespace. A namespace by its name is
-	// `matchLabels: {kubernetes.io/metadata.name: <name>}`.
+	// The labels of the pods' namespaces. Without it, the policy's own
+	// namespace; in a cluster-wide policy, every one. {} is every namespace. A
+	// namespace by its name is `matchLabels: {kubernetes.io/metadata.name:
+	// <name>}`.
 	// +optional
 	NamespaceSelector *LabelSelector `json:"namespaceSelector,omitempty"`
 
@@ -119,8 +123,9 @@ type IPBlock struct {
 // +kubebuilder:validation:XValidation:rule="isCIDR(self)",message="must be a range such as 192.0.2.0/24"
 type CIDR string
 
-// ServicePeer selects services by name or by labels; exactly one member is set. A
-// service that does not exist, or has no ready backends, selects nothing.
+// ServicePeer selects services by name or by labels; exactly one member is
+// set. A service that does not exist, or has no ready backends, selects
+// nothing.
 //
 // +kubebuilder:validation:ExactlyOneOf=name;selector
 type ServicePeer struct {
@@ -134,16 +139,17 @@ type ServicePeer struct {
 	// +optional
 	Selector *LabelSelector `json:"selector,omitempty"`
 
-	// The services' namespace. Without it, the policy's own; a cluster-wide policy must
-	// name one with `name`, and without one means all namespaces with `selector`.
+	// The services' namespace. Without it, the policy's own; a cluster-wide
+	// policy must name one with `name`, and without one means all namespaces
+	// with `selector`.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=63
 	Namespace string `json:"namespace,omitempty"`
 }
 
-// LabelSelector selects objects by their labels; all of its members must hold, and {}
-// selects every object.
+// LabelSelector selects objects by their labels; all of its members must
+// hold, and {} selects every object.
 type LabelSelector struct {
 	// Labels that the object must have, with their values.
 	// +optional
@@ -172,8 +178,9 @@ type LabelRequirement struct {
 	// +kubebuilder:validation:MaxLength=317
 	Key string `json:"key"`
 
-	// In: the label has one of the values. NotIn: it has none of them, or is not there.
-	// Exists, DoesNotExist: it is there, or not, with whatever value.
+	// In: the label has one of the values. NotIn: it has none of them, or is
+	// not there. Exists, DoesNotExist: it is there, or not, with whatever
+	// value.
 	// +kubebuilder:validation:Enum=In;NotIn;Exists;DoesNotExist
 	Operator string `json:"operator"`
 

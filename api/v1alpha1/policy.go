@@ -2,17 +2,19 @@ package v1alpha1
 
 import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-// L7NetworkPolicy says which connections, HTTP requests and gRPC calls the pods of its
-// own namespace accept and make.
+// L7NetworkPolicy says which connections, HTTP requests and gRPC calls the
+// pods of its own namespace accept and make.
 //
-// A pod that no policy selects is not touched. As soon as one policy selects it for a
-// direction, everything in that direction that no rule allows is refused: packets are
-// dropped, an HTTP request is answered 403 with the body "Access denied", a gRPC call
-// with status 7 (PERMISSION_DENIED). Policies add up: what any one allows is allowed,
-// except where a Deny rule forbids it. Replies are always allowed, and so is the pod's
-// own node (the kubelet's probes).
+// A pod that no policy selects is not touched. As soon as one policy
+// selects it for a direction, everything in that direction that no rule
+// allows is refused: packets are dropped, an HTTP request is answered 403
+// with the body "Access denied", a gRPC call with status 7
+// (PERMISSION_DENIED). Policies add up: what any one allows is allowed,
+// except where a Deny rule forbids it. Replies are always allowed, and so
+// is the pod's own node (the kubelet's probes).
 //
-// Example: frontend-app may GET /data of backend-app, and nothing else is let in.
+// Example: frontend-app may GET /data of backend-app, and nothing else is
+// let in.
 //
 //	apiVersion: septum.dev/v1alpha1
 //	kind: L7NetworkPolicy
@@ -65,12 +67,13 @@ type L7NetworkPolicyList struct {
 	Items           []L7NetworkPolicy `json:"items"`
 }
 
-// ClusterL7NetworkPolicy is an L7NetworkPolicy for pods of every namespace.
+// ClusterL7NetworkPolicy is an L7NetworkPolicy for pods of every
+// namespace.
 //
-// It differs in two ways: its subject is chosen by a pod selector, a namespace selector,
-// or both, and a peer without a namespaceSelector means the pods of all namespaces.
-// Pods of the host network, nodes and addresses outside of the cluster are never its
-// subject.
+// It differs in two ways: its subject is chosen by a pod selector, a
+// namespace selector, or both, and a peer without a namespaceSelector
+// means the pods of all namespaces. Pods of the host network, nodes and
+// addresses outside of the cluster are never its subject.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
@@ -108,9 +111,10 @@ type ClusterL7NetworkPolicyList struct {
 //
 // +kubebuilder:validation:XValidation:rule="has(self.ingress) || has(self.egress) || (has(self.defaultDeny) && (has(self.defaultDeny.ingress) && self.defaultDeny.ingress || has(self.defaultDeny.egress) && self.defaultDeny.egress))",message="a policy needs ingress or egress rules; to refuse everything, write `defaultDeny: {ingress: true}`"
 type L7NetworkPolicySpec struct {
-	// The pods of this policy's namespace that it applies to, by their labels. An empty
-	// selector ({}) means every pod of the namespace. Pods that share their node's
-	// network (hostNetwork) cannot be selected; the policy's status names them.
+	// The pods of this policy's namespace that it applies to, by their labels.
+	// An empty selector ({}) means every pod of the namespace. Pods that share
+	// their node's network (hostNetwork) cannot be selected; the policy's
+	// status names them.
 	EndpointSelector LabelSelector `json:"endpointSelector"`
 
 	PolicyRules `json:",inline"`
@@ -120,8 +124,8 @@ type L7NetworkPolicySpec struct {
 //
 // +kubebuilder:validation:XValidation:rule="has(self.ingress) || has(self.egress) || (has(self.defaultDeny) && (has(self.defaultDeny.ingress) && self.defaultDeny.ingress || has(self.defaultDeny.egress) && self.defaultDeny.egress))",message="a policy needs ingress or egress rules; to refuse everything, write `defaultDeny: {ingress: true}`"
 type ClusterL7NetworkPolicySpec struct {
-	// The pods that the policy applies to, in all namespaces or in those that a
-	// namespaceSelector chooses. {} means every pod of the cluster.
+	// The pods that the policy applies to, in all namespaces or in those that
+	// a namespaceSelector chooses. {} means every pod of the cluster.
 	Subject PodPeer `json:"subject"`
 
 	PolicyRules `json:",inline"`
@@ -129,39 +133,44 @@ type ClusterL7NetworkPolicySpec struct {
 
 // PolicyRules are what both policy kinds share.
 type PolicyRules struct {
-	// Enforce refuses what is not allowed. Audit refuses nothing: requests and packets
-	// that would have been refused are let through, counted, and reported as Audit. Use
-	// it to try a policy on live traffic. A pod that is selected by several policies is
-	// audited only where all of them are in mode Audit.
+	// Enforce refuses what is not allowed. Audit refuses nothing: requests and
+	// packets that would have been refused are let through, counted, and
+	// reported as Audit. Use it to try a policy on live traffic. A pod that is
+	// selected by several policies is audited only where all of them are in
+	// mode Audit.
 	// +optional
 	// +kubebuilder:default=Enforce
 	Mode PolicyMode `json:"mode,omitempty"`
 
-	// What happens to new connections while the node's proxy cannot judge them. Closed,
-	// the default, refuses them. Open lets them through without judgement, and is shown
-	// in the status. Open is not supported yet: a policy that asks for it is enforced as
-	// Closed, and its condition Accepted says so.
+	// What happens to new connections while the node's proxy cannot judge
+	// them. Closed, the default, refuses them. Open lets them through without
+	// judgement, and is shown in the status. Open is not supported yet: a
+	// policy that asks for it is enforced as Closed, and its condition
+	// Accepted says so.
 	// +optional
 	// +kubebuilder:default=Closed
 	FailurePolicy FailurePolicy `json:"failurePolicy,omitempty"`
 
-	// Whether the policy makes its subject refuse what no rule allows. By default it
-	// does so for each direction that the policy has rules for. Set a direction to false
-	// for a policy that only adds rules: its Allow rules then restrict nothing by
-	// themselves. Set it to true, without rules, to refuse everything.
+	// Whether the policy makes its subject refuse what no rule allows. By
+	// default it does so for each direction that the policy has rules for. Set
+	// a direction to false for a policy that only adds rules: its Allow rules
+	// then restrict nothing by themselves. Set it to true, without rules, to
+	// refuse everything.
 	// +optional
 	DefaultDeny *DefaultDeny `json:"defaultDeny,omitempty"`
 
-	// What the subject accepts. Leave it out for a policy that says nothing about
-	// incoming traffic; to refuse all of it, write `defaultDeny: {ingress: true}`.
+	// What the subject accepts. Leave it out for a policy that says nothing
+	// about incoming traffic; to refuse all of it, write `defaultDeny:
+	// {ingress: true}`.
 	// +optional
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=64
 	// +listType=atomic
 	Ingress []IngressRule `json:"ingress,omitempty"`
 
-	// What the subject may connect to. Leave it out for a policy that says nothing about
-	// outgoing traffic; to refuse all of it, write `defaultDeny: {egress: true}`.
+	// What the subject may connect to. Leave it out for a policy that says
+	// nothing about outgoing traffic; to refuse all of it, write `defaultDeny:
+	// {egress: true}`.
 	// +optional
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=64
@@ -169,12 +178,15 @@ type PolicyRules struct {
 	Egress []EgressRule `json:"egress,omitempty"`
 }
 
-// DefaultDeny says for each direction whether what no rule allows is refused.
+// DefaultDeny says for each direction whether what no rule allows is
+// refused.
 type DefaultDeny struct {
-	// Refuse incoming traffic that no rule allows. Default: true if the policy has ingress.
+	// Refuse incoming traffic that no rule allows. Default: true if the policy
+	// has ingress.
 	// +optional
 	Ingress *bool `json:"ingress,omitempty"`
-	// Refuse outgoing traffic that no rule allows. Default: true if the policy has egress.
+	// Refuse outgoing traffic that no rule allows. Default: true if the policy
+	// has egress.
 	// +optional
 	Egress *bool `json:"egress,omitempty"`
 }

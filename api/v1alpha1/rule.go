@@ -1,7 +1,7 @@
 package v1alpha1
 
-// IngressRule is one reason to accept or refuse incoming traffic: who, on which ports,
-// asking what. All of its parts must hold.
+// IngressRule is one reason to accept or refuse incoming traffic: who, on
+// which ports, asking what. All of its parts must hold.
 //
 // +kubebuilder:validation:XValidation:rule="!(has(self.http) || has(self.grpc)) || (has(self.ports) && self.ports.all(p, has(p.protocol) && p.protocol == 'TCP' && (has(p.port) || has(p.name))))",message="http and grpc need ports, each with `protocol: TCP` and a port or name",fieldPath=".ports"
 // +kubebuilder:validation:XValidation:rule="!(has(self.action) && self.action == 'Deny' && (has(self.http) || has(self.grpc)))",message="a Deny rule cannot have http or grpc; set `action: Deny` on the http or grpc entry of an Allow rule",fieldPath=".action"
@@ -9,8 +9,8 @@ package v1alpha1
 // +kubebuilder:validation:XValidation:rule="!(has(self.icmp) && has(self.ports))",message="icmp and ports cannot be in one rule; write two rules",fieldPath=".icmp"
 // +kubebuilder:validation:XValidation:rule="has(self.from) || has(self.ports) || has(self.icmp)",message="an empty rule would be read as everyone by some and as nobody by others; for everyone write `from: [{entities: [all]}]`, to refuse everything set spec.defaultDeny"
 type IngressRule struct {
-	// The peers that the rule is about, as alternatives. Without `from` the rule is
-	// about everyone, inside and outside of the cluster.
+	// The peers that the rule is about, as alternatives. Without `from` the
+	// rule is about everyone, inside and outside of the cluster.
 	// +optional
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=64
@@ -20,8 +20,8 @@ type IngressRule struct {
 	TrafficRule `json:",inline"`
 }
 
-// EgressRule is one reason to let the subject connect, or to refuse it: whereto, on which
-// ports, asking what. All of its parts must hold.
+// EgressRule is one reason to let the subject connect, or to refuse it:
+// whereto, on which ports, asking what. All of its parts must hold.
 //
 // +kubebuilder:validation:XValidation:rule="!(has(self.http) || has(self.grpc)) || (has(self.ports) && self.ports.all(p, has(p.protocol) && p.protocol == 'TCP' && (has(p.port) || has(p.name))))",message="http and grpc need ports, each with `protocol: TCP` and a port or name",fieldPath=".ports"
 // +kubebuilder:validation:XValidation:rule="!(has(self.action) && self.action == 'Deny' && (has(self.http) || has(self.grpc)))",message="a Deny rule cannot have http or grpc; set `action: Deny` on the http or grpc entry of an Allow rule",fieldPath=".action"
@@ -29,8 +29,8 @@ type IngressRule struct {
 // +kubebuilder:validation:XValidation:rule="!(has(self.icmp) && has(self.ports))",message="icmp and ports cannot be in one rule; write two rules",fieldPath=".icmp"
 // +kubebuilder:validation:XValidation:rule="has(self.to) || has(self.ports) || has(self.icmp)",message="an empty rule would be read as everyone by some and as nobody by others; for everyone write `to: [{entities: [all]}]`, to refuse everything set spec.defaultDeny"
 type EgressRule struct {
-	// The destinations that the rule is about, as alternatives. Without `to` the rule is
-	// about every destination, inside and outside of the cluster.
+	// The destinations that the rule is about, as alternatives. Without `to`
+	// the rule is about every destination, inside and outside of the cluster.
 	// +optional
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=64
@@ -42,27 +42,28 @@ type EgressRule struct {
 
 // TrafficRule is what rules of both directions share.
 type TrafficRule struct {
-	// A name for the rule, unique in the policy by convention. Flows, metrics and the
-	// status name the rule by it; without one they use its place ("ingress[0]").
+	// A name for the rule, unique in the policy by convention. Flows, metrics
+	// and the status name the rule by it; without one they use its place
+	// ("ingress[0]").
 	// +optional
 	// +kubebuilder:validation:MaxLength=63
 	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
 	Name string `json:"name,omitempty"`
 
-	// Allow lets what the rule describes through. Deny refuses it, whatever any policy
-	// allows; a Deny rule is about peers and ports only.
+	// Allow lets what the rule describes through. Deny refuses it, whatever
+	// any policy allows; a Deny rule is about peers and ports only.
 	// +optional
 	// +kubebuilder:default=Allow
 	Action RuleAction `json:"action,omitempty"`
 
-	// Audit reports what this rule would refuse, and lets it through. Not supported yet
-	// for a single rule: it is enforced, and the condition Accepted says so. Use the
-	// policy's own mode.
+	// Audit reports what this rule would refuse, and lets it through. Not
+	// supported yet for a single rule: it is enforced, and the condition
+	// Accepted says so. Use the policy's own mode.
 	// +optional
 	Mode PolicyMode `json:"mode,omitempty"`
 
-	// The destination ports, as alternatives. Without ports (and icmp) the rule is about
-	// every port of every protocol.
+	// The destination ports, as alternatives. Without ports (and icmp) the
+	// rule is about every port of every protocol.
 	// +optional
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=40
@@ -76,18 +77,19 @@ type TrafficRule struct {
 	// +listType=atomic
 	ICMP []ICMPType `json:"icmp,omitempty"`
 
-	// The HTTP requests that are allowed, as alternatives, over HTTP/1.0, 1.1 and 2. The
-	// traffic must be HTTP: anything else on these ports is refused. A request is
-	// allowed if it matches one entry of any policy and no entry with `action: Deny`. An
-	// entry without conditions ({}) matches every request.
+	// The HTTP requests that are allowed, as alternatives, over HTTP/1.0, 1.1
+	// and 2. The traffic must be HTTP: anything else on these ports is
+	// refused. A request is allowed if it matches one entry of any policy and
+	// no entry with `action: Deny`. An entry without conditions ({}) matches
+	// every request.
 	// +optional
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=64
 	// +listType=atomic
 	HTTP []HTTPRule `json:"http,omitempty"`
 
-	// The gRPC calls that are allowed, as alternatives. A refused call ends with status
-	// PERMISSION_DENIED.
+	// The gRPC calls that are allowed, as alternatives. A refused call ends
+	// with status PERMISSION_DENIED.
 	// +optional
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=64
@@ -106,13 +108,14 @@ const (
 	ActionDeny  RuleAction = "Deny"
 )
 
-// Port selects destination ports: those of the pod, after service translation.
+// Port selects destination ports: those of the pod, after service
+// translation.
 //
 // +kubebuilder:validation:XValidation:rule="!(has(self.port) && has(self.name))",message="port and name cannot both be set",fieldPath=".name"
 // +kubebuilder:validation:XValidation:rule="!has(self.endPort) || (has(self.port) && self.endPort >= self.port)",message="endPort needs a port that is not above it",fieldPath=".endPort"
 type Port struct {
-	// TCP, UDP or SCTP. Without a protocol the entry is about all three. Rules with http
-	// or grpc need TCP, said explicitly.
+	// TCP, UDP or SCTP. Without a protocol the entry is about all three. Rules
+	// with http or grpc need TCP, said explicitly.
 	// +optional
 	Protocol Protocol `json:"protocol,omitempty"`
 
@@ -128,8 +131,9 @@ type Port struct {
 	// +kubebuilder:validation:Maximum=65535
 	EndPort *int32 `json:"endPort,omitempty"`
 
-	// The name of a container port. On ingress it is looked up in the subject, on egress
-	// in each peer. A pod that has no port of that name is not reached by the entry.
+	// The name of a container port. On ingress it is looked up in the subject,
+	// on egress in each peer. A pod that has no port of that name is not
+	// reached by the entry.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=15
@@ -155,8 +159,8 @@ type ICMPType struct {
 	// +kubebuilder:validation:Enum=IPv4;IPv6
 	Family string `json:"family"`
 
-	// The message's type, such as 8 for an IPv4 echo request or 128 for an IPv6 one.
-	// Without it, every type.
+	// The message's type, such as 8 for an IPv4 echo request or 128 for an
+	// IPv6 one. Without it, every type.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=255

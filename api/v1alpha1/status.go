@@ -2,15 +2,17 @@ package v1alpha1
 
 import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-// L7PolicyStatus shows whether a policy is enforced and what it did: one object for each
-// policy of any of the four kinds, written by the operator alone. `kubectl get
-// l7policystatus -n demo` is the first thing to look at.
+// L7PolicyStatus shows whether a policy is enforced and what it did: one
+// object for each policy of any of the four kinds, written by the operator
+// alone. `kubectl get l7policystatus -n demo` is the first thing to look
+// at.
 //
-// It is namespaced, and stands where its reader looks and has rights: the status of a
-// namespaced policy in the policy's own namespace, that of a cluster-wide policy in the
-// operator's namespace (septum-system). `kubectl get l7policystatus -A` shows all. Its
-// name is the policy's kind and name, "cnp.allow-get-products", so that policies of
-// different kinds can share a name. It is owned by the policy and goes with it.
+// It is namespaced, and stands where its reader looks and has rights: the
+// status of a namespaced policy in the policy's own namespace, that of a
+// cluster-wide policy in the operator's namespace (septum-system).
+// `kubectl get l7policystatus -A` shows all. Its name is the policy's kind
+// and name, "cnp.allow-get-products", so that policies of different kinds
+// can share a name. It is owned by the policy and goes with it.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
@@ -101,8 +103,8 @@ type L7PolicyStatusStatus struct {
 	// +kubebuilder:validation:MaxLength=32
 	Enforcing string `json:"enforcing,omitempty"`
 
-	// How many requests and connections the policy's rules allowed. Like the other
-	// counts, the sum over all nodes since the policy was first seen.
+	// How many requests and connections the policy's rules allowed. Like the
+	// other counts, the sum over all nodes since the policy was first seen.
 	// +optional
 	Allowed int64 `json:"allowed"`
 
@@ -131,8 +133,8 @@ type L7PolicyStatusStatus struct {
 	// +listType=atomic
 	Problems []PolicyProblem `json:"problems,omitempty"`
 
-	// One row for each node that hosts a selected pod, by name; the first 1000, those
-	// that do not enforce this generation before the others.
+	// One row for each node that hosts a selected pod, by name; the first
+	// 1000, those that do not enforce this generation before the others.
 	// +optional
 	// +kubebuilder:validation:MaxItems=1000
 	// +listType=map
@@ -145,8 +147,8 @@ type Denial struct {
 	// When.
 	Time metav1.Time `json:"time"`
 
-	// What was refused, in a line: "demo/third -> demo/backend-app:80 GET /data". The
-	// query of a path is left out.
+	// What was refused, in a line: "demo/third -> demo/backend-app:80 GET
+	// /data". The query of a path is left out.
 	// +optional
 	// +kubebuilder:validation:MaxLength=512
 	Summary string `json:"summary,omitempty"`

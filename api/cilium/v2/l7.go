@@ -1,28 +1,30 @@
 package v2
 
-// L7Rules are what may be asked, of exactly one kind. An empty list is the same as none.
+// L7Rules are what may be asked, of exactly one kind. An empty list is the
+// same as none.
 //
-// Fields that the API does not know are kept, so that a rule of an unknown kind is seen
-// and closed, instead of being dropped and its ports opened.
+// Fields that the API does not know are kept, so that a rule of an unknown
+// kind is seen and closed, instead of being dropped and its ports opened.
 //
 // +kubebuilder:pruning:PreserveUnknownFields
 type L7Rules struct {
-	// The HTTP requests that are allowed, as alternatives; [{}] allows every request.
+	// The HTTP requests that are allowed, as alternatives; [{}] allows every
+	// request.
 	// +optional
 	HTTP []HTTPRule `json:"http,omitzero"`
 
-	// The Kafka requests that are allowed, as alternatives. Not supported by Septum yet:
-	// the rule allows nothing, and the condition Accepted says so.
+	// The Kafka requests that are allowed, as alternatives. Not supported by
+	// Septum yet: the rule allows nothing, and the condition Accepted says so.
 	// +optional
 	Kafka []KafkaRule `json:"kafka,omitzero"`
 
-	// The DNS names that may be asked for, as alternatives. Not supported by Septum yet:
-	// the rule allows nothing, and the condition Accepted says so.
+	// The DNS names that may be asked for, as alternatives. Not supported by
+	// Septum yet: the rule allows nothing, and the condition Accepted says so.
 	// +optional
 	DNS []FQDNSelector `json:"dns,omitzero"`
 
-	// The name of a parser of Cilium's Envoy. Not supported by Septum: the rule allows
-	// nothing, and the condition Accepted says so.
+	// The name of a parser of Cilium's Envoy. Not supported by Septum: the
+	// rule allows nothing, and the condition Accepted says so.
 	// +optional
 	L7Proto string `json:"l7proto,omitempty"`
 
@@ -34,9 +36,9 @@ type L7Rules struct {
 // L7Rule is what a parser is to match.
 type L7Rule map[string]string
 
-// HTTPRule describes HTTP requests; all of its conditions must hold. Path, method and
-// host are expressions in RE2 syntax over the whole string: /public matches neither
-// /public/ nor /publicity.
+// HTTPRule describes HTTP requests; all of its conditions must hold. Path,
+// method and host are expressions in RE2 syntax over the whole string:
+// /public matches neither /public/ nor /publicity.
 type HTTPRule struct {
 	// The request's path, with its query, as an expression.
 	// +optional
@@ -48,13 +50,14 @@ type HTTPRule struct {
 	// +kubebuilder:validation:MaxLength=1024
 	Method string `json:"method,omitempty"`
 
-	// The request's host, as an expression, compared without case, port and trailing dot.
+	// The request's host, as an expression, compared without case, port and
+	// trailing dot.
 	// +optional
 	// +kubebuilder:validation:MaxLength=1024
 	Host string `json:"host,omitempty"`
 
-	// Headers that must be there: "X-Token: value" or "X-Token value" with that value,
-	// "X-Token" with any.
+	// Headers that must be there: "X-Token: value" or "X-Token value" with
+	// that value, "X-Token" with any.
 	// +optional
 	Headers []string `json:"headers,omitempty"`
 
@@ -63,12 +66,13 @@ type HTTPRule struct {
 	HeaderMatches []HeaderMatch `json:"headerMatches,omitempty"`
 }
 
-// HeaderMatch is a condition on one header: with a value it must have it, without one it
-// must be there.
+// HeaderMatch is a condition on one header: with a value it must have it,
+// without one it must be there.
 type HeaderMatch struct {
-	// What to do with a request that does not match. Left out: it is refused. LOG lets it
-	// through and logs it; ADD, DELETE and REPLACE change the header. Not supported by
-	// Septum yet: the rule allows nothing, and the condition Accepted says so.
+	// What to do with a request that does not match. Left out: it is refused.
+	// LOG lets it through and logs it; ADD, DELETE and REPLACE change the
+	// header. Not supported by Septum yet: the rule allows nothing, and the
+	// condition Accepted says so.
 	// +optional
 	// +kubebuilder:validation:Enum=LOG;ADD;DELETE;REPLACE
 	Mismatch string `json:"mismatch,omitempty"`
@@ -78,8 +82,8 @@ type HeaderMatch struct {
 	// +kubebuilder:validation:MaxLength=256
 	Name string `json:"name"`
 
-	// The value, in a secret of one entry. Not supported by Septum yet: the rule allows
-	// nothing, and the condition Accepted says so.
+	// The value, in a secret of one entry. Not supported by Septum yet: the
+	// rule allows nothing, and the condition Accepted says so.
 	// +optional
 	Secret *Secret `json:"secret,omitempty"`
 

@@ -1,10 +1,11 @@
 package v2
 
-// IngressPeers are where traffic may come from. At most one member is set; an empty list
-// selects nobody, and without any member a rule with toPorts is about everyone.
+// IngressPeers are where traffic may come from. At most one member is set;
+// an empty list selects nobody, and without any member a rule with toPorts
+// is about everyone.
 type IngressPeers struct {
-	// Pods, by their labels: of the policy's namespace, unless a selector names
-	// k8s:io.kubernetes.pod.namespace or a label of the namespace.
+	// Pods, by their labels: of the policy's namespace, unless a selector
+	// names k8s:io.kubernetes.pod.namespace or a label of the namespace.
 	// +optional
 	FromEndpoints []LabelSelector `json:"fromEndpoints,omitzero"`
 
@@ -21,7 +22,8 @@ type IngressPeers struct {
 	// +optional
 	FromCIDRSet []CIDRRule `json:"fromCIDRSet,omitzero"`
 
-	// Classes of peers: world, cluster, host, remote-node, kube-apiserver, all and so on.
+	// Classes of peers: world, cluster, host, remote-node, kube-apiserver, all
+	// and so on.
 	// +optional
 	FromEntities []Entity `json:"fromEntities,omitzero"`
 
@@ -34,11 +36,12 @@ type IngressPeers struct {
 	FromNodes []LabelSelector `json:"fromNodes,omitzero"`
 }
 
-// EgressPeers are where traffic may go. At most one member is set; an empty list selects
-// nobody, and without any member a rule with toPorts is about everyone.
+// EgressPeers are where traffic may go. At most one member is set; an
+// empty list selects nobody, and without any member a rule with toPorts is
+// about everyone.
 type EgressPeers struct {
-	// Pods, by their labels: of the policy's namespace, unless a selector names
-	// k8s:io.kubernetes.pod.namespace or a label of the namespace.
+	// Pods, by their labels: of the policy's namespace, unless a selector
+	// names k8s:io.kubernetes.pod.namespace or a label of the namespace.
 	// +optional
 	ToEndpoints []LabelSelector `json:"toEndpoints,omitzero"`
 
@@ -55,7 +58,8 @@ type EgressPeers struct {
 	// +optional
 	ToCIDRSet []CIDRRule `json:"toCIDRSet,omitzero"`
 
-	// Classes of peers: world, cluster, host, remote-node, kube-apiserver, all and so on.
+	// Classes of peers: world, cluster, host, remote-node, kube-apiserver, all
+	// and so on.
 	// +optional
 	ToEntities []Entity `json:"toEntities,omitzero"`
 
@@ -72,8 +76,8 @@ type EgressPeers struct {
 	ToNodes []LabelSelector `json:"toNodes,omitzero"`
 }
 
-// LabelSelector selects by labels; all of its members must hold. Keys may carry the
-// source of the label: k8s:app, any:app, reserved:host.
+// LabelSelector selects by labels; all of its members must hold. Keys may
+// carry the source of the label: k8s:app, any:app, reserved:host.
 type LabelSelector struct {
 	// Labels and their values.
 	// +optional
@@ -111,8 +115,8 @@ type LabelRequirement struct {
 // +kubebuilder:validation:Pattern=`^[0-9a-fA-F:.]+(/[0-9]{1,3})?$`
 type CIDR string
 
-// CIDRRule is a range less its exceptions; exactly one of cidr, cidrGroupRef and
-// cidrGroupSelector is set.
+// CIDRRule is a range less its exceptions; exactly one of cidr,
+// cidrGroupRef and cidrGroupSelector is set.
 //
 // +kubebuilder:validation:ExactlyOneOf=cidr;cidrGroupRef;cidrGroupSelector
 type CIDRRule struct {
@@ -120,13 +124,15 @@ type CIDRRule struct {
 	// +optional
 	CIDR CIDR `json:"cidr,omitempty"`
 
-	// A CiliumCIDRGroup by its name. Not supported by Septum yet: it selects nobody.
+	// A CiliumCIDRGroup by its name. Not supported by Septum yet: it selects
+	// nobody.
 	// +optional
 	// +kubebuilder:validation:MaxLength=253
 	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`
 	CIDRGroupRef string `json:"cidrGroupRef,omitempty"`
 
-	// CiliumCIDRGroups by their labels. Not supported by Septum yet: it selects nobody.
+	// CiliumCIDRGroups by their labels. Not supported by Septum yet: it
+	// selects nobody.
 	// +optional
 	CIDRGroupSelector *LabelSelector `json:"cidrGroupSelector,omitempty"`
 
@@ -192,7 +198,8 @@ type K8sServiceSelector struct {
 	Namespace string `json:"namespace,omitempty"`
 }
 
-// FQDNSelector selects destinations by DNS name; exactly one member is set.
+// FQDNSelector selects destinations by DNS name; exactly one member is
+// set.
 //
 // +kubebuilder:validation:ExactlyOneOf=matchName;matchPattern
 type FQDNSelector struct {
@@ -202,7 +209,8 @@ type FQDNSelector struct {
 	// +kubebuilder:validation:Pattern=`^([-a-zA-Z0-9_]+[.]?)+$`
 	MatchName string `json:"matchName,omitempty"`
 
-	// A pattern: * stands for any characters of one label, a leading **. for one or more labels.
+	// A pattern: * stands for any characters of one label, a leading **. for
+	// one or more labels.
 	// +optional
 	// +kubebuilder:validation:MaxLength=255
 	// +kubebuilder:validation:Pattern=`^([-a-zA-Z0-9_*]+[.]?)+$`

@@ -2,8 +2,9 @@ package v2
 
 import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-// CiliumNetworkPolicy says what the pods of its own namespace accept and connect to. It
-// is the kind of the Cilium project, enforced by Septum on any CNI.
+// CiliumNetworkPolicy says what the pods of its own namespace accept and
+// connect to. It is the kind of the Cilium project, enforced by Septum on
+// any CNI.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
@@ -22,7 +23,8 @@ type CiliumNetworkPolicy struct {
 	// +optional
 	Spec *Rule `json:"spec,omitempty"`
 
-	// Several subjects and their rules, each as if it were a policy of its own.
+	// Several subjects and their rules, each as if it were a policy of its
+	// own.
 	// +optional
 	Specs []Rule `json:"specs,omitempty"`
 
@@ -40,8 +42,9 @@ type CiliumNetworkPolicyList struct {
 	Items           []CiliumNetworkPolicy `json:"items"`
 }
 
-// CiliumClusterwideNetworkPolicy says what pods of all namespaces accept and connect to.
-// It is the kind of the Cilium project, enforced by Septum on any CNI.
+// CiliumClusterwideNetworkPolicy says what pods of all namespaces accept
+// and connect to. It is the kind of the Cilium project, enforced by Septum
+// on any CNI.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
@@ -60,7 +63,8 @@ type CiliumClusterwideNetworkPolicy struct {
 	// +optional
 	Spec *Rule `json:"spec,omitempty"`
 
-	// Several subjects and their rules, each as if it were a policy of its own.
+	// Several subjects and their rules, each as if it were a policy of its
+	// own.
 	// +optional
 	Specs []Rule `json:"specs,omitempty"`
 
@@ -69,7 +73,8 @@ type CiliumClusterwideNetworkPolicy struct {
 	Status PolicyStatus `json:"status,omitempty"`
 }
 
-// CiliumClusterwideNetworkPolicyList is a list of CiliumClusterwideNetworkPolicy.
+// CiliumClusterwideNetworkPolicyList is a list of
+// CiliumClusterwideNetworkPolicy.
 //
 // +kubebuilder:object:root=true
 type CiliumClusterwideNetworkPolicyList struct {
@@ -80,8 +85,8 @@ type CiliumClusterwideNetworkPolicyList struct {
 
 // PolicyStatus is what became of a policy.
 type PolicyStatus struct {
-	// Cilium's condition Valid, and Septum's Accepted, ResolvedRefs, Enforced, Degraded
-	// and Conflicted, as on its native kinds.
+	// Cilium's condition Valid, and Septum's Accepted, ResolvedRefs, Enforced,
+	// Degraded and Conflicted, as on its native kinds.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -117,8 +122,9 @@ type NodeStatus struct {
 	Annotations map[string]string `json:"annotations,omitempty"`
 }
 
-// Condition is one thing that is true or false of a policy. Cilium's conditions have no
-// observedGeneration, and a reason and message that may be empty.
+// Condition is one thing that is true or false of a policy. Cilium's
+// conditions have no observedGeneration, and a reason and message that may
+// be empty.
 type Condition struct {
 	// What the condition is about.
 	Type string `json:"type"`

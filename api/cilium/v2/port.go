@@ -4,42 +4,44 @@ import "k8s.io/apimachinery/pkg/util/intstr"
 
 // PortRule is a list of ports, and what may be asked on them.
 type PortRule struct {
-	// The ports, as alternatives. An entry without ports is about none; "0" is every port.
+	// The ports, as alternatives. An entry without ports is about none; "0" is
+	// every port.
 	// +optional
 	// +kubebuilder:validation:MaxItems=40
 	Ports []PortProtocol `json:"ports,omitempty"`
 
-	// TLS that is ended at the proxy. Not supported by Septum yet: the rule allows
-	// nothing, and the condition Accepted says so.
+	// TLS that is ended at the proxy. Not supported by Septum yet: the rule
+	// allows nothing, and the condition Accepted says so.
 	// +optional
 	TerminatingTLS *TLSContext `json:"terminatingTLS,omitempty"`
 
-	// TLS that the proxy begins. Not supported by Septum yet: the rule allows nothing,
-	// and the condition Accepted says so.
+	// TLS that the proxy begins. Not supported by Septum yet: the rule allows
+	// nothing, and the condition Accepted says so.
 	// +optional
 	OriginatingTLS *TLSContext `json:"originatingTLS,omitempty"`
 
-	// The names (SNI) that TLS connections may ask for. Not supported by Septum yet: the
-	// rule allows nothing, and the condition Accepted says so.
+	// The names (SNI) that TLS connections may ask for. Not supported by
+	// Septum yet: the rule allows nothing, and the condition Accepted says so.
 	// +optional
 	// +kubebuilder:validation:MinItems=1
 	// +listType=set
 	ServerNames []ServerName `json:"serverNames,omitzero"`
 
-	// A listener of a CiliumEnvoyConfig. Not supported by Septum: the rule allows
-	// nothing, and the condition Accepted says so.
+	// A listener of a CiliumEnvoyConfig. Not supported by Septum: the rule
+	// allows nothing, and the condition Accepted says so.
 	// +optional
 	Listener *Listener `json:"listener,omitempty"`
 
-	// What may be asked, of one kind. Left out or {}: everything. With http the ports
-	// must be TCP, said explicitly, and not 0.
+	// What may be asked, of one kind. Left out or {}: everything. With http
+	// the ports must be TCP, said explicitly, and not 0.
 	// +optional
 	Rules *L7Rules `json:"rules,omitempty"`
 }
 
 // PortDenyRule is a list of ports.
 type PortDenyRule struct {
-	// The ports, as alternatives. An entry without ports is about none; "0" is every port.
+	// The ports, as alternatives. An entry without ports is about none; "0" is
+	// every port.
 	// +optional
 	// +kubebuilder:validation:MaxItems=40
 	Ports []PortProtocol `json:"ports,omitempty"`
@@ -59,9 +61,10 @@ type PortProtocol struct {
 	// +kubebuilder:validation:Maximum=65535
 	EndPort int32 `json:"endPort,omitempty"`
 
-	// TCP, UDP, SCTP, or ANY (all three), which is also meant when it is left out. The
-	// protocols without ports (VRRP, IGMP, GRE, IPIP, IPV6, ESP, AH) are not supported by
-	// Septum yet: the port allows nothing, and the condition Accepted says so.
+	// TCP, UDP, SCTP, or ANY (all three), which is also meant when it is left
+	// out. The protocols without ports (VRRP, IGMP, GRE, IPIP, IPV6, ESP, AH)
+	// are not supported by Septum yet: the port allows nothing, and the
+	// condition Accepted says so.
 	// +optional
 	// +kubebuilder:validation:Enum=TCP;UDP;SCTP;VRRP;IGMP;GRE;IPIP;IPV6;ESP;AH;ANY
 	Protocol string `json:"protocol,omitempty"`
@@ -83,14 +86,15 @@ type ICMPField struct {
 	// +kubebuilder:validation:Enum=IPv4;IPv6
 	Family string `json:"family,omitempty"`
 
-	// The message's type: a number from 0 to 255, or its name, such as EchoRequest.
+	// The message's type: a number from 0 to 255, or its name, such as
+	// EchoRequest.
 	// +kubebuilder:validation:XIntOrString
 	// +kubebuilder:validation:Pattern=`^([0-9]|[1-9][0-9]|1[0-9]{2}|2[0-4][0-9]|25[0-5]|[A-Z][A-Za-z0-9]{2,40})$`
 	Type *intstr.IntOrString `json:"type"`
 }
 
-// ServerName is a TLS server name; * stands for any characters of one label, a leading
-// **. for one or more labels.
+// ServerName is a TLS server name; * stands for any characters of one
+// label, a leading **. for one or more labels.
 //
 // +kubebuilder:validation:MaxLength=255
 // +kubebuilder:validation:Pattern=`^([-a-zA-Z0-9_*]+[.]?)+$`

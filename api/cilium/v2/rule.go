@@ -1,22 +1,25 @@
 package v2
 
-// Rule is a subject and what it may do. Exactly one of endpointSelector and nodeSelector
-// is set, and at least one of ingress, ingressDeny, egress and egressDeny.
+// Rule is a subject and what it may do. Exactly one of endpointSelector
+// and nodeSelector is set, and at least one of ingress, ingressDeny,
+// egress and egressDeny.
 //
 // +kubebuilder:validation:XValidation:rule="has(self.endpointSelector) != has(self.nodeSelector)",message="exactly one of endpointSelector and nodeSelector must be set",fieldPath=".endpointSelector"
 // +kubebuilder:validation:XValidation:rule="has(self.ingress) || has(self.ingressDeny) || has(self.egress) || has(self.egressDeny)",message="at least one of ingress, ingressDeny, egress and egressDeny must be set"
 type Rule struct {
-	// The pods that the rule applies to. In a namespaced policy it is always about the
-	// policy's own namespace, whatever it says. {} is every pod.
+	// The pods that the rule applies to. In a namespaced policy it is always
+	// about the policy's own namespace, whatever it says. {} is every pod.
 	// +optional
 	EndpointSelector *LabelSelector `json:"endpointSelector,omitempty"`
 
-	// The nodes that the rule applies to, in cluster-wide policies. Not enforced by
-	// Septum: such a rule applies to nothing, and the condition Accepted says so.
+	// The nodes that the rule applies to, in cluster-wide policies. Not
+	// enforced by Septum: such a rule applies to nothing, and the condition
+	// Accepted says so.
 	// +optional
 	NodeSelector *LabelSelector `json:"nodeSelector,omitempty"`
 
-	// What the subject accepts. [{}] lets nothing in; an empty list alone is invalid.
+	// What the subject accepts. [{}] lets nothing in; an empty list alone is
+	// invalid.
 	// +optional
 	Ingress []IngressRule `json:"ingress,omitzero"`
 
@@ -24,7 +27,8 @@ type Rule struct {
 	// +optional
 	IngressDeny []IngressDenyRule `json:"ingressDeny,omitzero"`
 
-	// What the subject may connect to. [{}] lets nothing out; an empty list alone is invalid.
+	// What the subject may connect to. [{}] lets nothing out; an empty list
+	// alone is invalid.
 	// +optional
 	Egress []EgressRule `json:"egress,omitzero"`
 
@@ -36,8 +40,8 @@ type Rule struct {
 	// +optional
 	Labels []RuleLabel `json:"labels,omitempty"`
 
-	// Whether the subject refuses what no rule allows, for each direction. By default it
-	// does in each direction that has rules.
+	// Whether the subject refuses what no rule allows, for each direction. By
+	// default it does in each direction that has rules.
 	// +optional
 	EnableDefaultDeny *DefaultDeny `json:"enableDefaultDeny,omitempty"`
 
@@ -50,7 +54,8 @@ type Rule struct {
 	Log *LogConfig `json:"log,omitempty"`
 }
 
-// DefaultDeny says for each direction whether what no rule allows is refused.
+// DefaultDeny says for each direction whether what no rule allows is
+// refused.
 type DefaultDeny struct {
 	// Incoming traffic.
 	// +optional
@@ -93,13 +98,15 @@ type IngressRule struct {
 	// +optional
 	ICMPs []ICMPRule `json:"icmps,omitzero"`
 
-	// Mutual authentication that is demanded. Not supported by Septum yet, other than
-	// `disabled`: the rule allows nothing, and the condition Accepted says so.
+	// Mutual authentication that is demanded. Not supported by Septum yet,
+	// other than `disabled`: the rule allows nothing, and the condition
+	// Accepted says so.
 	// +optional
 	Authentication *Authentication `json:"authentication,omitempty"`
 }
 
-// IngressDenyRule is one reason to refuse traffic; all of its parts must hold.
+// IngressDenyRule is one reason to refuse traffic; all of its parts must
+// hold.
 type IngressDenyRule struct {
 	IngressPeers `json:",inline"`
 
@@ -112,7 +119,8 @@ type IngressDenyRule struct {
 	ICMPs []ICMPRule `json:"icmps,omitzero"`
 }
 
-// EgressRule is one reason to let the subject connect; all of its parts must hold.
+// EgressRule is one reason to let the subject connect; all of its parts
+// must hold.
 type EgressRule struct {
 	EgressPeers `json:",inline"`
 
@@ -120,8 +128,8 @@ type EgressRule struct {
 	// +optional
 	ToPorts []PortRule `json:"toPorts,omitzero"`
 
-	// Destinations by DNS name; alone in its rule. Not supported by Septum yet: the rule
-	// allows nothing, and the condition Accepted says so.
+	// Destinations by DNS name; alone in its rule. Not supported by Septum
+	// yet: the rule allows nothing, and the condition Accepted says so.
 	// +optional
 	ToFQDNs []FQDNSelector `json:"toFQDNs,omitzero"`
 
@@ -129,13 +137,15 @@ type EgressRule struct {
 	// +optional
 	ICMPs []ICMPRule `json:"icmps,omitzero"`
 
-	// Mutual authentication that is demanded. Not supported by Septum yet, other than
-	// `disabled`: the rule allows nothing, and the condition Accepted says so.
+	// Mutual authentication that is demanded. Not supported by Septum yet,
+	// other than `disabled`: the rule allows nothing, and the condition
+	// Accepted says so.
 	// +optional
 	Authentication *Authentication `json:"authentication,omitempty"`
 }
 
-// EgressDenyRule is one reason not to let the subject connect; all of its parts must hold.
+// EgressDenyRule is one reason not to let the subject connect; all of its
+// parts must hold.
 type EgressDenyRule struct {
 	EgressPeers `json:",inline"`
 
@@ -150,7 +160,8 @@ type EgressDenyRule struct {
 
 // Authentication is mutual authentication.
 type Authentication struct {
-	// disabled demands nothing, required demands it, test-always-fail lets nobody in.
+	// disabled demands nothing, required demands it, test-always-fail lets
+	// nobody in.
 	// +kubebuilder:validation:Enum=disabled;required;test-always-fail
 	Mode string `json:"mode"`
 }
