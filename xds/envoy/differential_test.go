@@ -146,7 +146,7 @@ func dialHTTP(t testing.TB, addr string) *httpConn {
 	return &httpConn{addr: addr, conn: c, r: bufio.NewReader(c)}
 }
 
-// do returns the status.
+// do returns the status; the connection is made anew where the answer ends it.
 func (c *httpConn) do(t testing.TB, req policy.HTTPRequest) int {
 	t.Helper()
 	var b strings.Builder
@@ -170,6 +170,9 @@ func (c *httpConn) do(t testing.TB, req policy.HTTPRequest) int {
 	if res.Close {
 		c.conn.Close()
 		*c = *dialHTTP(t, c.addr)
+	}
+	if res.Header.Get("Grpc-Status") == "7" {
+		return http.StatusForbidden // as a gRPC client is told
 	}
 	return res.StatusCode
 }

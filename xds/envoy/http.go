@@ -70,8 +70,7 @@ func connectionManagerFor(routes string, d policy.Direction) *hcmv3.HttpConnecti
 
 		NormalizePath: wrapperspb.Bool(true),
 		MergeSlashes:  true,
-		// Escaped slashes are refused by the rules where a rule looks at paths (badPath):
-		// some programs use them, and a class that judges no path shall let them be.
+		// Escaped slashes are refused by the rules (badPath), so that in audit they are not.
 		PathWithEscapedSlashesAction: hcmv3.HttpConnectionManager_KEEP_UNCHANGED,
 
 		UpgradeConfigs:   upgrades(),

@@ -41,7 +41,7 @@ func matcherFor(class policy.Class) *matcher {
 		last = allowed(encodeRule(*class.AllowAll))
 	}
 	var deny, allow []policy.HTTPRule
-	paths, hosts := false, false
+	var j judged
 	for _, rule := range class.HTTP {
 		if !compiles(rule) {
 			// Ingest lets none through. One bad expression would cost the class all its
@@ -51,8 +51,9 @@ func matcherFor(class policy.Class) *matcher {
 			}
 			rule = policy.HTTPRule{ID: rule.ID, Action: policy.Deny}
 		}
-		paths = paths || rule.Path.Kind != policy.MatchAny
-		hosts = hosts || len(rule.Hosts) > 0
+		j.paths = j.paths || rule.Path.Kind != policy.MatchAny
+		j.deniedPaths = j.deniedPaths || rule.Path.Kind != policy.MatchAny && rule.Action == policy.Deny
+		j.hosts = j.hosts || len(rule.Hosts) > 0
 		if rule.Action == policy.Deny {
 			deny = append(deny, rule)
 		} else {
@@ -61,26 +62,11 @@ func matcherFor(class policy.Class) *matcher {
 	}
 	// With AllowAll the allows decide nothing, but name the rule.
 	next := stage(deny, stage(allow, act(last)))
-	var unclear []entry
-	if paths {
-		unclear = append(unclear, entry{more: badPath(), then: denied(badPathDeny)})
-	}
-	if hosts {
+	unclear := []entry{{more: badPath(j), then: denied(badPathDeny)}}
+	if j.hosts {
 		unclear = append(unclear, entry{more: twoHosts(), then: denied(twoHostsDeny)})
 	}
-	if len(unclear) > 0 {
-		next = nest(list(unclear, next))
-	}
-	if m := next.GetMatcher(); m != nil {
-		return m
-	}
-	// A matcher must be one of the forms: an empty list of conditions is not.
-	return &matcher{
-		MatcherType: &xdsmatcherv3.Matcher_MatcherList_{MatcherList: &xdsmatcherv3.Matcher_MatcherList{
-			Matchers: []*xdsmatcherv3.Matcher_MatcherList_FieldMatcher{{Predicate: anyMethod(), OnMatch: next}},
-		}},
-		OnNoMatch: act(denied(defaultDeny)),
-	}
+	return list(unclear, next)
 }
 
 // stage puts the rules before next.

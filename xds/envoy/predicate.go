@@ -169,15 +169,24 @@ func doublesOf(name string) ([]*predicate, bool) {
 	return out, true
 }
 
+// judged is what a class's rules look at, and so what must not be read in two ways.
+type judged struct{ paths, deniedPaths, hosts bool }
+
 // badPath matches a path (less its query) that a server could read in another way than it
-// was judged: escaped slashes, escapes of escapes, overlong UTF-8, NUL, and dot segments
+// was judged. Escaped slashes are refused whatever the rules are (SEMANTICS 18). Where a rule looks at
+// paths, so are overlong UTF-8, dots and slashes that are escaped twice, and dot segments
 // with parameters: Envoy removes "..;x", but makes "%2e%2e;x" into that and lets it be.
-func badPath() *predicate {
+// Where a deny does, so is everything that is escaped twice.
+func badPath(j judged) *predicate {
 	const hex, tail = `[0-9A-Fa-f]`, `%[89ABab]`
-	return headerMatches(pathHeader, regexText(`[^?]*(?:`+strings.Join([]string{
-		`%2[Ff]`, `%5[Cc]`, `%00`, `%25` + hex + hex,
-		`/\.\.?(?:;|%3[Bb])`, `%[Cc][01]` + tail, `%[Ee]0%[89]`, `%[Ff]0%8`,
-	}, "|")+`)\C*`))
+	bad := []string{`%2[Ff]`, `%5[Cc]`, `%00`}
+	if j.paths {
+		bad = append(bad, `%25(?:2[EeFf5]|5[Cc]|00)`, `/\.\.?(?:;|%3[Bb])`, `%[Cc][01]`+tail, `%[Ee]0%[89]`, `%[Ff]0%8`)
+	}
+	if j.deniedPaths {
+		bad = append(bad, `%25`+hex+hex)
+	}
+	return headerMatches(pathHeader, regexText(`[^?]*(?:`+strings.Join(bad, "|")+`)\C*`))
 }
 
 // twoHosts matches a request that had several hosts, which Envoy joins by commas.

@@ -21,7 +21,8 @@ func TestTransparency(t *testing.T) {
 	addr := e.apply(t, classOf("open", policy.HTTPRule{}))["open"]
 	for _, tt := range []struct{ name, method, request, arrives string }{
 		{"names keep their case", "GET", "GET / HTTP/1.1\r\nHost: H.Example:8080\r\nUser-Agent: x\r\nX-cAsE: v\r\n\r\n", ""},
-		{"escaped slash where no rule looks at paths", "GET", "GET /a%2Fb HTTP/1.1\r\nHost: h\r\n\r\n", ""},
+		{"escaped twice where no rule looks at paths", "GET", "GET /a%252Fb HTTP/1.1\r\nHost: h\r\n\r\n", ""},
+		{"escaped slash in the query", "GET", "GET /a?b=%2F%5c HTTP/1.1\r\nHost: h\r\n\r\n", ""},
 		{"forwarding headers", "GET", "GET / HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: 10.0.0.1\r\nX-Forwarded-Proto: https\r\nX-Request-Id: abc\r\nVia: x\r\nForwarded: for=1.2.3.4\r\nX-Real-Ip: 1.1.1.1\r\n\r\n", ""},
 		{"x-forwarded-proto as Envoy would set it", "GET", "GET / HTTP/1.1\r\nHost: h\r\nX-Forwarded-Proto: http\r\n\r\n", ""},
 		{"body", "POST", "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhello", ""},
