@@ -28,7 +28,9 @@ import (
 // transparent), and every cluster leads to one upstream address.
 type realEnvoy struct {
 	server   *Server
+	stop     func() // ends the server
 	upstream string
+	socket   string
 	admin    string
 	pid      int
 	events   chan policy.Event
@@ -58,31 +60,12 @@ func startEnvoy(t testing.TB, upstream string) *realEnvoy {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	e := &realEnvoy{upstream: upstream, admin: filepath.Join(dir, "admin.sock"), events: make(chan policy.Event, 4096)}
-	e.server, err = NewServer(Config{Node: "n1", OnEvent: func(ev policy.Event) {
-		select {
-		case e.events <- ev:
-		default:
-		}
-	}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	socket := filepath.Join(dir, "xds.sock")
-	l, err := net.Listen("unix", socket)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	var served sync.WaitGroup
-	served.Go(func() {
-		if err := e.server.Serve(ctx, l); err != nil {
-			t.Error(err)
-		}
-	})
-	t.Cleanup(func() { cancel(); served.Wait() })
+	e := &realEnvoy{upstream: upstream, admin: filepath.Join(dir, "admin.sock"), socket: filepath.Join(dir, "xds.sock"),
+		events: make(chan policy.Event, 4096)}
+	e.serve(t)
+	t.Cleanup(func() { e.stop() })
 
-	boot, err := Bootstrap(BootstrapConfig{Node: "n1", XDSSocket: socket, AdminSocket: e.admin})
+	boot, err := Bootstrap(BootstrapConfig{Node: "n1", XDSSocket: e.socket, AdminSocket: e.admin})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,6 +97,34 @@ func startEnvoy(t testing.TB, upstream string) *realEnvoy {
 	})
 	waitFor(t, "Envoy to connect", e.server.Connected)
 	return e
+}
+
+// serve makes a server; there may have been one before.
+func (e *realEnvoy) serve(t testing.TB) {
+	t.Helper()
+	var err error
+	e.server, err = NewServer(Config{Node: "n1", OnEvent: func(ev policy.Event) {
+		select {
+		case e.events <- ev:
+		default:
+		}
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("unix", e.socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var served sync.WaitGroup
+	server := e.server
+	served.Go(func() {
+		if err := server.Serve(ctx, l); err != nil {
+			t.Error(err)
+		}
+	})
+	e.stop = sync.OnceFunc(func() { cancel(); served.Wait() })
 }
 
 func waitFor(t testing.TB, what string, ok func() bool) {
