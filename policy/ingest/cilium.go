@@ -117,7 +117,7 @@ type ciliumRule struct {
 	path     string
 	deny     bool
 	peers    ciliumPeers
-	requires []string
+	requires []ciliumv2.LabelSelector
 	ports    []ciliumv2.PortRule
 	icmps    []ciliumv2.ICMPRule
 	auth     *ciliumv2.Authentication

@@ -131,7 +131,9 @@ func (s *scope) portRule(r *policy.Rule, in *ciliumv2.PortRule, deny bool) bool 
 		return true
 	}
 	if kind == "http" {
-		s.warnTLSPorts(ports, path)
+		if in.TerminatingTLS == nil {
+			s.warnTLSPorts(ports, path)
+		}
 		http := s.ciliumHTTP(in.Rules.HTTP, path+".rules.http")
 		if len(http.Rules) == 0 {
 			return false

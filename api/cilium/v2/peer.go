@@ -12,7 +12,7 @@ type IngressPeers struct {
 	// Removed by Cilium; must be empty.
 	// +optional
 	// +kubebuilder:validation:MaxItems=0
-	FromRequires []string `json:"fromRequires,omitzero"`
+	FromRequires []LabelSelector `json:"fromRequires,omitzero"`
 
 	// Addresses outside of the cluster, as ranges or single addresses.
 	// +optional
@@ -48,7 +48,7 @@ type EgressPeers struct {
 	// Removed by Cilium; must be empty.
 	// +optional
 	// +kubebuilder:validation:MaxItems=0
-	ToRequires []string `json:"toRequires,omitzero"`
+	ToRequires []LabelSelector `json:"toRequires,omitzero"`
 
 	// Addresses outside of the cluster, as ranges or single addresses.
 	// +optional

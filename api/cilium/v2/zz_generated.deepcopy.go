@@ -304,8 +304,10 @@ func (in *EgressPeers) DeepCopyInto(out *EgressPeers) {
 	}
 	if in.ToRequires != nil {
 		in, out := &in.ToRequires, &out.ToRequires
-		*out = make([]string, len(*in))
-		copy(*out, *in)
+		*out = make([]LabelSelector, len(*in))
+		for i := range *in {
+			(*in)[i].DeepCopyInto(&(*out)[i])
+		}
 	}
 	if in.ToCIDR != nil {
 		in, out := &in.ToCIDR, &out.ToCIDR
@@ -558,8 +560,10 @@ func (in *IngressPeers) DeepCopyInto(out *IngressPeers) {
 	}
 	if in.FromRequires != nil {
 		in, out := &in.FromRequires, &out.FromRequires
-		*out = make([]string, len(*in))
-		copy(*out, *in)
+		*out = make([]LabelSelector, len(*in))
+		for i := range *in {
+			(*in)[i].DeepCopyInto(&(*out)[i])
+		}
 	}
 	if in.FromCIDR != nil {
 		in, out := &in.FromCIDR, &out.FromCIDR

@@ -108,8 +108,8 @@ func l7Union() []any {
 		return s
 	}
 	return []any{
-		map[string]any{"maxProperties": 0},
 		only("http"), only("kafka"), only("dns"), only("l7proto"), only("l7proto", "l7"),
+		map[string]any{"maxProperties": 0},
 	}
 }
 
