@@ -12,7 +12,8 @@ func (r HTTPRule) holds(req HTTPRequest) bool {
 	if !oneHolds(r.Methods, req.Method, deny) || !r.Path.holds(req.Path, deny) {
 		return false
 	}
-	if !oneHolds(lowered(r.Hosts), NormalizeHost(req.Host), deny) {
+	host := NormalizeHost(req.Host)
+	if len(r.Hosts) > 0 && !slices.ContainsFunc(r.Hosts, func(m StringMatch) bool { return hostHolds(m, host, deny) }) {
 		return false
 	}
 	return !slices.ContainsFunc(r.Headers, func(h HeaderMatch) bool { return !h.holds(req.Header, deny) })
@@ -33,17 +34,31 @@ func (m StringMatch) holds(value string, deny bool) bool {
 	case MatchPrefix:
 		return strings.HasPrefix(value, m.Value)
 	case MatchRegex:
-		// Compiled alone first: "a)|(b" is an error, not two alternatives.
-		if _, err := regexp.Compile(m.Value); err != nil {
-			return deny
-		}
-		re, err := regexp.Compile(`\A(?:` + m.Value + `)\z`)
-		if err != nil {
-			return deny
-		}
-		return re.MatchString(value)
+		return wholeMatch(m.Value, "", value, deny)
 	}
 	return deny
+}
+
+// hostHolds compares a lower-case host. An expression is compared without case, not
+// lowered: its escapes (\D, \pL) must stay as they are.
+func hostHolds(m StringMatch, host string, deny bool) bool {
+	if m.Kind == MatchRegex {
+		return wholeMatch(m.Value, "i", host, deny)
+	}
+	m.Value = strings.ToLower(m.Value)
+	return m.holds(host, deny)
+}
+
+func wholeMatch(expression, flags, value string, deny bool) bool {
+	// Compiled alone first: "a)|(b" is an error, not two alternatives.
+	if _, err := regexp.Compile(expression); err != nil {
+		return deny
+	}
+	re, err := regexp.Compile(`\A(?` + flags + `:` + expression + `)\z`)
+	if err != nil {
+		return deny
+	}
+	return re.MatchString(value)
 }
 
 // holds says whether the header is there and every value of it matches (SEMANTICS 17).
@@ -58,20 +73,6 @@ func (h HeaderMatch) holds(header map[string][]string, deny bool) bool {
 		return slices.ContainsFunc(values, matches)
 	}
 	return !slices.ContainsFunc(values, func(v string) bool { return !matches(v) })
-}
-
-// lowered returns the host matches for a lower-case host. Expressions are compared
-// without case instead: their escapes (\D, \pL) must stay as they are.
-func lowered(hosts []StringMatch) []StringMatch {
-	out := slices.Clone(hosts)
-	for i := range out {
-		if out[i].Kind == MatchRegex {
-			out[i].Value = "(?i:" + out[i].Value + ")"
-			continue
-		}
-		out[i].Value = strings.ToLower(out[i].Value)
-	}
-	return out
 }
 
 // NormalizeHost returns a host as it is compared: lower case, without port and trailing dot.
