@@ -52,6 +52,7 @@ func reasons() [septumReasonREASON_MAX]string {
 		septumReasonREASON_RECLASSED:   "reclassed",
 		septumReasonREASON_CUT:         "cut",
 		septumReasonREASON_NO_PROXY:    "no-proxy",
+		septumReasonREASON_NO_LISTENER: "no-listener",
 		septumReasonREASON_UNSUPPORTED: "unsupported",
 		septumReasonREASON_PROXY_FRAME: "proxy-frame",
 		septumReasonREASON_EVENT_LOST:  LostEvents,

@@ -60,16 +60,13 @@ func (d *Datapath) AttachProxy(p ProxyLink) error {
 	if err := hooks[0].attach(); err != nil {
 		return fmt.Errorf("proxy's host side: %w", err)
 	}
-	err := inNetNS(p.NetNS, func() error {
-		return errors.Join(hooks[1].attach(), hooks[2].attach())
-	})
-	if err != nil {
+	if err := inNetNS(p.NetNS, hooks[1].attach); err != nil {
 		return fmt.Errorf("proxy's side: %w", err)
 	}
 	if err := d.attachSteer(p.NetNS); err != nil {
 		return fmt.Errorf("attach sk_lookup: %w", err)
 	}
-	err = d.updateNode(func(n *septumNodeConfig) {
+	err := d.updateNode(func(n *septumNodeConfig) {
 		n.NetnsCookie = p.Cookie
 		n.L7p0Ifindex, n.L7p0Mac = uint32(p.HostIfindex), [6]uint8(p.HostMAC)
 		n.L7p1Ifindex, n.L7p1Mac = uint32(p.ProxyIfindex), [6]uint8(p.ProxyMAC)
@@ -114,7 +111,6 @@ func (d *Datapath) proxyHooks(p ProxyLink) []tcxHook {
 	pin := func(name string) string { return filepath.Join(d.config.proxy(), name) }
 	return []tcxHook{
 		{pin: pin("host-ingress"), ifindex: p.HostIfindex, program: d.objs.ProxyHost, attachType: ebpf.AttachTCXIngress},
-		{pin: pin("proxy-ingress"), ifindex: p.ProxyIfindex, program: d.objs.ProxyIn, attachType: ebpf.AttachTCXIngress},
 		{pin: pin("proxy-egress"), ifindex: p.ProxyIfindex, program: d.objs.ProxyOut, attachType: ebpf.AttachTCXEgress},
 	}
 }

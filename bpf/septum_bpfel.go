@@ -165,10 +165,11 @@ const (
 	septumReasonREASON_RECLASSED   septumReason = 9
 	septumReasonREASON_CUT         septumReason = 10
 	septumReasonREASON_NO_PROXY    septumReason = 11
-	septumReasonREASON_UNSUPPORTED septumReason = 12
-	septumReasonREASON_PROXY_FRAME septumReason = 13
-	septumReasonREASON_EVENT_LOST  septumReason = 14
-	septumReasonREASON_MAX         septumReason = 15
+	septumReasonREASON_NO_LISTENER septumReason = 12
+	septumReasonREASON_UNSUPPORTED septumReason = 13
+	septumReasonREASON_PROXY_FRAME septumReason = 14
+	septumReasonREASON_EVENT_LOST  septumReason = 15
+	septumReasonREASON_MAX         septumReason = 16
 )
 
 type septumTableKey struct {
@@ -210,7 +211,6 @@ const (
 	septumProgFromPod   = "from_pod"
 	septumProgOnListen  = "on_listen"
 	septumProgProxyHost = "proxy_host"
-	septumProgProxyIn   = "proxy_in"
 	septumProgProxyOut  = "proxy_out"
 	septumProgSteer     = "steer"
 	septumProgToPod     = "to_pod"
@@ -261,7 +261,6 @@ type septumProgramSpecs struct {
 	FromPod   *ebpf.ProgramSpec `ebpf:"from_pod"`
 	OnListen  *ebpf.ProgramSpec `ebpf:"on_listen"`
 	ProxyHost *ebpf.ProgramSpec `ebpf:"proxy_host"`
-	ProxyIn   *ebpf.ProgramSpec `ebpf:"proxy_in"`
 	ProxyOut  *ebpf.ProgramSpec `ebpf:"proxy_out"`
 	Steer     *ebpf.ProgramSpec `ebpf:"steer"`
 	ToPod     *ebpf.ProgramSpec `ebpf:"to_pod"`
@@ -361,7 +360,6 @@ type septumPrograms struct {
 	FromPod   *ebpf.Program `ebpf:"from_pod"`
 	OnListen  *ebpf.Program `ebpf:"on_listen"`
 	ProxyHost *ebpf.Program `ebpf:"proxy_host"`
-	ProxyIn   *ebpf.Program `ebpf:"proxy_in"`
 	ProxyOut  *ebpf.Program `ebpf:"proxy_out"`
 	Steer     *ebpf.Program `ebpf:"steer"`
 	ToPod     *ebpf.Program `ebpf:"to_pod"`
@@ -372,7 +370,6 @@ func (p *septumPrograms) Close() error {
 		p.FromPod,
 		p.OnListen,
 		p.ProxyHost,
-		p.ProxyIn,
 		p.ProxyOut,
 		p.Steer,
 		p.ToPod,

@@ -5,6 +5,9 @@
 #include <bpf/bpf_helpers.h>
 #include "types.h"
 
+#define AF_INET 2
+#define AF_INET6 10
+
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
@@ -109,6 +112,11 @@ struct {
 	__type(key, enum reason);
 	__type(value, __u64);
 } drops SEC(".maps");
+
+static __always_inline __u32 listener_key(__u32 family, __u16 port)
+{
+	return family << 16 | port;
+}
 
 static __always_inline struct node_config *config_get(void)
 {

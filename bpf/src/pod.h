@@ -6,6 +6,7 @@
 #include "events.h"
 #include "maps.h"
 #include "parse.h"
+#include "reset.h"
 #include "steer.h"
 #include "verdict.h"
 
@@ -32,6 +33,27 @@ static __always_inline int drop_silently(__u8 reason)
 {
 	count_drop(reason);
 	return TCX_DROP;
+}
+
+/* A drop that the sender is told of. The mark takes the reset past the programs here. */
+static __always_inline int refuse(struct __sk_buff *skb, struct visit *v,
+				  const struct node_config *cfg)
+{
+	if (reset(skb, &v->p))
+		return TCX_DROP;
+	skb->mark = cfg->mark;
+	return bpf_redirect(v->q.ifindex, v->q.hook == DIRECTION_INGRESS ? BPF_F_INGRESS : 0);
+}
+
+static __always_inline int has_listener(const struct visit *v)
+{
+	__u32 key = listener_key(v->p.ipv6 ? AF_INET6 : AF_INET, v->d.class_port);
+	struct bpf_sock *sk = bpf_map_lookup_elem(&listeners, &key);
+
+	if (!sk)
+		return 0;
+	bpf_sk_release(sk);
+	return 1;
 }
 
 static __always_inline int pass(struct visit *v)
@@ -86,35 +108,41 @@ static __always_inline int is_adoptable(struct visit *v)
 	return d.verdict == VERDICT_FORWARDED && !d.host;
 }
 
+static __always_inline __u8 redirect_obstacle(const struct visit *v,
+					      const struct node_config *cfg, int begins)
+{
+	if (!begins)
+		return REASON_MIDSTREAM;
+	if (!cfg->l7p0_ifindex)
+		return REASON_NO_PROXY;
+	return has_listener(v) ? REASON_NONE : REASON_NO_LISTENER;
+}
+
 /* The first packet of a connection, or one of a connection that is not known. */
 static __always_inline int first_packet(struct __sk_buff *skb, struct visit *v,
 					const struct node_config *cfg, struct conn *old)
 {
 	int begins = v->p.protocol != IPPROTO_TCP || is_syn(&v->p);
+	__u8 reason;
 
 	v->q.direction = v->q.hook;
 	v->q.port = judged_port(&v->key, &v->p, v->q.direction);
 	judge(&v->q, &v->key, &v->d);
-	if (v->d.verdict == VERDICT_REDIRECTED && !begins) {
-		if (!is_audit(&v->q.ep, v->q.direction))
-			return drop(v, REASON_MIDSTREAM);
-		v->d.verdict = VERDICT_AUDITED;
-		v->d.reason = REASON_MIDSTREAM;
-	}
-	if (v->d.verdict == VERDICT_REDIRECTED && !cfg->l7p0_ifindex) {
-		if (!is_audit(&v->q.ep, v->q.direction)) {
-			v->d.verdict = VERDICT_DENIED;
-			count_rule(&v->d);
-			return drop(v, REASON_NO_PROXY);
+	if (v->d.verdict == VERDICT_REDIRECTED) {
+		reason = redirect_obstacle(v, cfg, begins);
+		if (reason != REASON_NONE) {
+			v->d.verdict = is_audit(&v->q.ep, v->q.direction) ? VERDICT_AUDITED :
+									    VERDICT_DENIED;
+			v->d.reason = reason;
 		}
-		v->d.verdict = VERDICT_AUDITED;
-		v->d.reason = REASON_NO_PROXY;
 	}
 	if (v->d.policed && begins)
 		count_rule(&v->d);
 	switch (v->d.verdict) {
 	case VERDICT_DENIED:
-		return drop(v, v->d.reason);
+		reason = v->d.reason;
+		drop(v, reason);
+		return reason == REASON_NO_LISTENER ? refuse(skb, v, cfg) : TCX_DROP;
 	case VERDICT_REDIRECTED:
 		if (conn_begin(v, cfg, CONN_DOWN | (old ? old->flags & CONN_UP : 0)))
 			return drop(v, REASON_MIDSTREAM);
@@ -176,23 +204,20 @@ static __always_inline int next_packet(struct __sk_buff *skb, struct visit *v,
 		v->q.port = bpf_htons((v->p.ipv6 ? ICMPV6_ECHO_REQUEST : ICMP_ECHO) << 8);
 	reason = judge_again(v, cfg, c);
 	if (reason != REASON_NONE) {
-		/* The proxy's namespace resets what it does not know. It knows proxied
-		 * connections: those are only forgotten, and the class's listener ends them. */
+		/* A reset needs to be seen by both sides. Proxied connections are only forgotten:
+		 * the class's listener ends them. */
+		drop(v, reason);
 		if (c->flags & (CONN_DOWN | CONN_UP) || v->p.protocol != IPPROTO_TCP) {
 			bpf_map_delete_elem(&conns, &v->key);
-			return drop(v, reason);
+			return TCX_DROP;
 		}
 		c->flags |= CONN_CUT;
 		c->seen = v->now;
-		v->d.reason = reason;
-		v->d.verdict = VERDICT_DENIED;
-		count_drop(reason);
-		emit(&v->q, &v->key, &v->d);
+		return refuse(skb, v, cfg);
 	}
 	if (c->flags & CONN_CUT) {
-		if (!cfg->l7p0_ifindex)
-			return drop_silently(REASON_CUT);
-		return redirect(skb, v, cfg, leg_of(c->direction, forward));
+		count_drop(REASON_CUT);
+		return refuse(skb, v, cfg);
 	}
 	conn_touch(c, &v->p, forward, v->now);
 	if (c->flags & (forward ? CONN_DOWN : CONN_UP)) {

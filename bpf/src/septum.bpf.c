@@ -7,8 +7,6 @@
 #include <bpf/bpf_helpers.h>
 #include "pod.h"
 
-#define AF_INET 2
-
 char _license[] SEC("license") = "Dual BSD/GPL";
 
 /* A policed pod's host-side veth, egress: what goes to the pod. */
@@ -35,18 +33,6 @@ int proxy_host(struct __sk_buff *skb)
 	if (action == TCX_DROP)
 		count_drop(REASON_PROXY_FRAME);
 	return action;
-}
-
-/* l7p1, ingress: the leg becomes the mark, so that replies without a socket (resets) go back
- * the same way, where net.ipv4.fwmark_reflect is set. */
-SEC("tcx/ingress")
-int proxy_in(struct __sk_buff *skb)
-{
-	__u8 leg = 0;
-
-	bpf_skb_load_bytes(skb, 11, &leg, 1);
-	skb->mark = leg <= LEG_EGRESS_UP ? leg : 0;
-	return TCX_NEXT;
 }
 
 /* l7p1, egress: the mark of Envoy's socket becomes the leg. */
@@ -96,8 +82,7 @@ static __always_inline __u16 class_port_of(struct conn_key *key, __u8 direction)
 	return c && (c->flags & CONN_DOWN) && c->direction == direction ? c->class_port : 0;
 }
 
-/* The proxy's namespace: a packet over l7p1 that no socket owns → its class's listener.
- * What has none is refused with a reset. */
+/* The proxy's namespace: a packet over l7p1 that no socket owns → its class's listener. */
 SEC("sk_lookup")
 int steer(struct bpf_sk_lookup *ctx)
 {
@@ -126,7 +111,7 @@ int steer(struct bpf_sk_lookup *ctx)
 	}
 	if (!port)
 		return SK_DROP;
-	listener = ctx->family << 16 | port;
+	listener = listener_key(ctx->family, port);
 	sk = bpf_map_lookup_elem(&listeners, &listener);
 	if (!sk)
 		return SK_DROP;
@@ -148,7 +133,7 @@ int on_listen(struct bpf_sock_ops *ctx)
 	cfg = config_get();
 	if (!cfg || !cfg->netns_cookie || bpf_get_netns_cookie(ctx) != cfg->netns_cookie)
 		return 1;
-	key = ctx->family << 16 | ctx->local_port;
+	key = listener_key(ctx->family, ctx->local_port);
 	bpf_sock_hash_update(ctx, &listeners, &key, BPF_ANY);
 	return 1;
 }

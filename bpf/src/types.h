@@ -37,10 +37,11 @@ enum reason {
 	REASON_RECLASSED = 9,	/* a proxied connection that belongs to another class now */
 	REASON_CUT = 10,	/* an open connection that a new policy denies or redirects */
 	REASON_NO_PROXY = 11,	/* redirected, and there is no proxy */
-	REASON_UNSUPPORTED = 12, /* redirected, and not TCP */
-	REASON_PROXY_FRAME = 13, /* a frame from the proxy that belongs to no leg or pod */
-	REASON_EVENT_LOST = 14,	/* no drop: an event that found the ring full */
-	REASON_MAX = 15,
+	REASON_NO_LISTENER = 12, /* redirected, and the proxy does not listen for the class */
+	REASON_UNSUPPORTED = 13, /* redirected, and not TCP */
+	REASON_PROXY_FRAME = 14, /* a frame from the proxy that belongs to no leg or pod */
+	REASON_EVENT_LOST = 15,	/* no drop: an event that found the ring full */
+	REASON_MAX = 16,
 };
 
 /* The four legs of proxied connections, as Envoy's sockets are marked. */
