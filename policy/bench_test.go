@@ -79,3 +79,22 @@ func BenchmarkNode(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkCompileWide is one pod that thousands of rules are about: for everyone on a
+// port of their own, and for one app on another.
+func BenchmarkCompileWide(b *testing.B) {
+	s := bigSnapshot(10000, 1000)
+	for i := range s.Policies {
+		spec := &s.Policies[i].Specs[0]
+		spec.Subject = Selector{Requirements: []Requirement{{"k8s:app", In, []string{"app0"}}}}
+		rule := spec.Ingress.Rules[0]
+		rule.ID.Path, rule.AnyPeer, rule.Peers, rule.L7 = "spec.ingress[1].toPorts[0]", true, nil, nil
+		rule.Ports = []Port{{Protocol: ProtocolTCP, Port: uint16(10000 + 3*i)}}
+		spec.Ingress.Rules = append(spec.Ingress.Rules, rule)
+	}
+	for b.Loop() {
+		if got := Compile(s); len(got.tables) != 2 {
+			b.Fatalf("%d tables, want 2", len(got.tables))
+		}
+	}
+}

@@ -72,22 +72,23 @@ func (f *folder) segments(rules, own []int32, p Protocol) []segment {
 // cover returns the rules that apply to all of a range that no rule divides; the zero
 // range is what only rules without ports reach. Without one of own it is none.
 func (f *folder) cover(rules, own []int32, in portRange) []int32 {
-	var out []int32
-	touched := false
-	for _, n := range rules {
-		r := &f.rules[n]
-		hit := r.allPorts || in.protocol != ProtocolAny && slices.ContainsFunc(r.ranges, func(x portRange) bool {
-			return x.protocol == in.protocol && x.lo <= in.lo && in.hi <= x.hi
-		})
-		if hit {
-			out = append(out, n)
-			touched = touched || contains(own, n)
-		}
-	}
-	if !touched {
+	applies := func(n int32) bool { return f.rules[n].applies(in) }
+	if !slices.ContainsFunc(own, applies) {
 		return nil
 	}
+	var out []int32
+	for _, n := range rules {
+		if applies(n) {
+			out = append(out, n)
+		}
+	}
 	return out
+}
+
+func (r *rule) applies(in portRange) bool {
+	return r.allPorts || in.protocol != ProtocolAny && slices.ContainsFunc(r.ranges, func(x portRange) bool {
+		return x.protocol == in.protocol && x.lo <= in.lo && in.hi <= x.hi
+	})
 }
 
 // protocolEntries writes segments as prefixes. base is the outcome of the identity's own

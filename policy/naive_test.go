@@ -194,21 +194,3 @@ func (n *naive) one(labels Labels, who end) answer {
 	}
 	return answer{}
 }
-
-func (n *naive) allowAll(l4, l7 []*Rule) string {
-	var ids []RuleID
-	for _, r := range l4 {
-		ids = append(ids, r.ID)
-	}
-	n.sections(func(p *Policy, s *Section) {
-		for i := range s.Rules {
-			if slices.Contains(l7, &s.Rules[i]) && (!s.DefaultDeny || p.Mode == Audit && n.enforced && !n.defaultDeny) {
-				ids = append(ids, s.Rules[i].ID)
-			}
-		}
-	})
-	if len(ids) == 0 {
-		return ""
-	}
-	return fmt.Sprint(" all by ", slices.MinFunc(ids, CompareRuleIDs))
-}
