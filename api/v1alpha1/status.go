@@ -9,10 +9,12 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 //
 // It is namespaced, and stands where its reader looks and has rights: the
 // status of a namespaced policy in the policy's own namespace, that of a
-// cluster-wide policy in the operator's namespace (septum-system).
-// `kubectl get l7policystatus -A` shows all. Its name is the policy's kind
-// and name, "cnp.allow-get-products", so that policies of different kinds
-// can share a name. It is owned by the policy and goes with it.
+// cluster-wide policy in the operator's namespace (septum-system). `kubectl
+// get l7policystatus -A` shows all. (A cluster-scoped kind would be shown
+// whole for -n demo, and could be granted to nobody by namespace.) Its
+// name is the policy's kind and name, "cnp.allow-get-products", so that
+// policies of different kinds can share a name. It is owned by the policy
+// and goes with it.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status

@@ -158,6 +158,10 @@ func TestMatches(t *testing.T) {
 		{"/data(", onPath, "error is no RE2 expression: error parsing regexp: missing closing ): `/data(`"},
 		{"(?=x)", onPath, "error is no RE2 expression: error parsing regexp: invalid or unsupported Perl syntax: `(?=`"},
 		{`(\pL{1,100}){10}`, onPath, "error the expression is too large for the proxy: about"},
+		{`/\pL+\p{Lu}\P{^Greek}`, onPath, `~/\pL+\p{Lu}\P{^Greek}`},
+		{`/\p{Letter}+`, onPath, `error the class Letter is not one that every RE2 knows; use a category such as \p{L} or \p{Lu}, or list the characters`},
+		{`/\\\p{lu}`, onPath, `error the class lu is not one that every RE2 knows; use a category such as \p{L} or \p{Lu}, or list the characters`},
+		{`/\\px`, onPath, `=/\px`},
 		{strings.Repeat("a", 5000), onPath, "error the expression has 5000 bytes; at most 4096 are allowed"},
 	} {
 		matches, err := matchesOf(tc.text, tc.on)

@@ -80,6 +80,9 @@ func parse(text string) (*syntax.Regexp, error) {
 	if err != nil {
 		return nil, fmt.Errorf("is no RE2 expression: %w", err)
 	}
+	if name, ok := strangeClass(text); ok {
+		return nil, fmt.Errorf("the class %s is not one that every RE2 knows; use a category such as \\p{L} or \\p{Lu}, or list the characters", name)
+	}
 	prog, err := syntax.Compile(re.Simplify())
 	if err != nil {
 		return nil, fmt.Errorf("is no RE2 expression: %w", err)
@@ -88,6 +91,33 @@ func parse(text string) (*syntax.Regexp, error) {
 		return nil, fmt.Errorf("the expression is too large for the proxy: about %d instructions, at most %d are allowed", size, maxProgram)
 	}
 	return re, nil
+}
+
+// strangeClass returns the first Unicode class of an expression that the proxy's RE2 might
+// not know: Go also reads long names of categories, and scripts of a later Unicode. An
+// expression that the proxy refuses would cost a pod more than its own rule.
+func strangeClass(text string) (string, bool) {
+	for i := 0; i+2 < len(text); i++ {
+		if text[i] != '\\' {
+			continue
+		}
+		i++ // what is escaped, so that the p of an escaped backslash is no class
+		if text[i] != 'p' && text[i] != 'P' {
+			continue
+		}
+		name := text[i+1 : i+2]
+		if end := strings.IndexByte(text[i:], '}'); name == "{" && end > 0 {
+			name = strings.TrimPrefix(text[i+2:i+end], "^")
+		}
+		switch name {
+		case "Any", "C", "Cc", "Cf", "Co", "Cs", "L", "Ll", "Lm", "Lo", "Lt", "Lu", "M", "Mc", "Me", "Mn",
+			"N", "Nd", "Nl", "No", "P", "Pc", "Pd", "Pe", "Pf", "Pi", "Po", "Ps", "S", "Sc", "Sk", "Sm", "So", "Z", "Zl", "Zp", "Zs",
+			"Arabic", "Cyrillic", "Devanagari", "Greek", "Han", "Hangul", "Hebrew", "Hiragana", "Katakana", "Latin", "Thai":
+		default:
+			return name, true
+		}
+	}
+	return "", false
 }
 
 // programSize is about what RE2 makes of a program: it works on bytes, so that a class
