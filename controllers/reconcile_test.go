@@ -209,6 +209,9 @@ func TestKindsReconciler(t *testing.T) {
 		schema.GroupVersionResource{}, meta.RESTScopeNamespace)
 	step("served", false, false, "watch CiliumNetworkPolicy", "trigger")
 	step("still served", false, false, "trigger")
+	r.mapper = meta.NewDefaultRESTMapper(nil)
+	step("not served for a moment", false, true, "trigger")
+	r.mapper = mapper
 	broken = true
 	step("the API server is away", true, false)
 	if kinds, _ := r.list(); len(kinds) != 1 {

@@ -123,12 +123,12 @@ func TestStatusFollowsTheNodes(t *testing.T) {
 	d.publish(&publication{policies: []policyRecord{{ref: testRef, uid: "u", generation: 4, problems: []policy.Problem{{Path: "spec.x", Reason: policy.ReasonInvalid, Message: "bad"}}}}, clusterVersion: "c1"})
 	d.writer.pass(t.Context())
 	d.expect("no pods, and a problem", "True", v1alpha1.ReasonNoPodSelected, "0/0")
-	if got := d.policyStatus(); len(got.Problems) != 1 || got.ObservedGeneration != 4 || !meta.IsStatusConditionFalse(got.Conditions, v1alpha1.ConditionAccepted) {
+	if got := d.policyStatus(); len(got.Problems) != 1 || len(d.status().Status.Problems) != 1 || got.ObservedGeneration != 4 || !meta.IsStatusConditionFalse(got.Conditions, v1alpha1.ConditionAccepted) {
 		t.Errorf("the status is %+v", got)
 	}
 	d.serve(5, "n3", "c1", a)
 	d.writer.pass(t.Context())
-	if got := d.policyStatus(); len(got.Problems) != 0 {
+	if len(d.policyStatus().Problems)+len(d.status().Status.Problems) != 0 {
 		t.Error("the problems are still there")
 	}
 	var told []string

@@ -6,11 +6,14 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/go-logr/logr"
 	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/septum-dev/septum/xds/septumpb"
 )
@@ -20,7 +23,7 @@ const (
 	firstRetry = 200 * time.Millisecond
 	lastRetry  = 10 * time.Second
 	renewEvery = time.Minute
-	// distrustAfter is how often a connection fails before the certificate is doubted.
+	// distrustAfter is how often the operator refuses a certificate before it is doubted.
 	distrustAfter = 3
 )
 
@@ -141,8 +144,11 @@ func (c *Client) Run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return nil
 		}
-		if failures++; answered {
+		if answered {
 			wait, failures = firstRetry, 0
+		}
+		if refused(err) {
+			failures++
 		}
 		// Nodes that lost the operator together must not come back together.
 		pause := time.Duration((0.5 + rand.Float64()/2) * float64(wait))
@@ -154,6 +160,12 @@ func (c *Client) Run(ctx context.Context) error {
 		}
 		wait = min(wait*8/5, lastRetry)
 	}
+}
+
+// refused says whether the operator does not take the certificate. With TLS 1.3 the
+// client learns that after its own handshake, by an alert that has no error of its own.
+func refused(err error) bool {
+	return status.Code(err) == codes.Unauthenticated || strings.Contains(err.Error(), "remote error: tls:")
 }
 
 // session is one connection, from the certificate to its end. It says whether the

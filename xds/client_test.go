@@ -246,6 +246,28 @@ func TestANewCAGetsANewCertificate(t *testing.T) {
 	}
 }
 
+// TestARefusedCertificateIsReplaced: the client sees nothing wrong with its certificate,
+// whose CA is still in its own bundle.
+func TestARefusedCertificateIsReplaced(t *testing.T) {
+	o := newOperator(t)
+	o.publish(samplePolicy("node1"))
+	config := o.config("node1")
+	next, err := NewCA(time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(config.RootsFile, append(o.ca.Bundle(), next.Bundle()...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	run(t, config)
+	o.eventually(t, "the node is connected", func() bool { return o.connected["node1"] == 1 })
+	o.stop()
+	o.ca = next
+	o.start()
+	o.publish(samplePolicy("node1"))
+	o.eventually(t, "the node is back with a new certificate", func() bool { return o.connected["node1"] == 1 })
+}
+
 func TestARemovedNodeIsCutOff(t *testing.T) {
 	o := newOperator(t)
 	o.publish(samplePolicy("node1"), samplePolicy("node2"))

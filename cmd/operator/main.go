@@ -2,6 +2,7 @@
 package main
 
 import (
+	"encoding/json"
 	"flag"
 	"fmt"
 	"log/slog"
@@ -79,5 +80,25 @@ func logger(level string) (logr.Logger, error) {
 	default:
 		return logr.Logger{}, fmt.Errorf("log-level: %q is not debug, info or error", level)
 	}
-	return logr.FromSlogHandler(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: least})), nil
+	return logr.FromSlogHandler(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: least, ReplaceAttr: plain})), nil
+}
+
+// plain writes one word for each level that there is a flag for, and what can say itself
+// in words that way: some of the libraries' values cannot be written as JSON.
+func plain(_ []string, a slog.Attr) slog.Attr {
+	switch v := a.Value.Any().(type) {
+	case slog.Level:
+		switch {
+		case v < slog.LevelInfo:
+			return slog.String(a.Key, "debug")
+		case v < slog.LevelError:
+			return slog.String(a.Key, "info")
+		}
+		return slog.String(a.Key, "error")
+	case json.Marshaler, error:
+		return a
+	case fmt.Stringer:
+		return slog.String(a.Key, v.String())
+	}
+	return a
 }
