@@ -96,13 +96,13 @@ func Bootstrap(c BootstrapConfig) ([]byte, error) {
 
 // Args returns Envoy's command line. The base id is chosen by Envoy itself, since two
 // Envoys of one machine (or of two users) may not have the same one. Connections of a
-// listener that goes away are given 10 s.
+// class that goes away have a second: no rule judges them any more.
 func Args(bootstrap string, concurrency int) []string {
 	return []string{
 		"--config-path", bootstrap,
 		"--use-dynamic-base-id",
 		"--concurrency", strconv.Itoa(max(concurrency, 1)),
-		"--drain-time-s", "10",
+		"--drain-time-s", "1",
 		"--log-level", "warning",
 		// Each listener would warn of a field that is marked as work in progress.
 		"--component-log-level", "misc:error",
@@ -166,7 +166,8 @@ func overloadFor(c BootstrapConfig) *overloadv3.OverloadManager {
 // statsFor keeps the few statistics that are looked at: each costs memory for each worker.
 func statsFor() *metricsv3.StatsConfig {
 	var keep []*matcherv3.StringMatcher
-	for _, p := range []string{"server.", "listener_manager.", "cluster_manager.", "overload.", "http.ingress.", "http.egress.",
+	for _, p := range []string{"server.", "listener_manager.", "cluster_manager.", "overload.",
+		"http.ingress.downstream_", "http.egress.downstream_", "http.ingress.rbac.", "http.egress.rbac.",
 		"listener.ingress.downstream_cx_", "listener.egress.downstream_cx_", "cluster.original-"} {
 		keep = append(keep, &matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Prefix{Prefix: p}})
 	}

@@ -8,4 +8,13 @@
 // A class is one listener, whose bytes depend on the class's name, direction and port
 // alone. What the class's rules say is in its route configuration, so that a change acts on
 // the next request of connections that are already there.
+//
+// What a client or server can still see of the proxy, as Envoy has no way to leave it be:
+// a path is normalised; requests come as HTTP/1.1 where they were 1.0, and with a host;
+// trailers' names are in lower case; a request with a method other than GET or HEAD and without
+// a body gets "content-length: 0"; two Host lines become one; x-envoy- names that Envoy reads itself
+// (retries, timeouts) are removed and not acted upon; OPTIONS * is answered 404, an empty
+// x-forwarded-proto too; an upgrade to a protocol that is not in upgrades is refused; a
+// client that shuts its sending side down ends its request; what is pipelined behind a
+// refusal is not answered; a server that cannot be reached is a 503.
 package envoy

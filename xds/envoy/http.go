@@ -120,17 +120,28 @@ func localReplies() *hcmv3.LocalReplyConfig {
 			Value: &corev3.RuntimeUInt32{DefaultValue: 403, RuntimeKey: "septum.denied_status"},
 		}},
 	}}
-	grpc := &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_HeaderFilter{
-		HeaderFilter: &accesslogv3.HeaderFilter{Header: &routev3.HeaderMatcher{
-			Name: "content-type",
-			HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: &matcherv3.StringMatcher{
-				MatchPattern: &matcherv3.StringMatcher_SafeRegex{SafeRegex: &matcherv3.RegexMatcher{Regex: `application/grpc([+;].*)?`}},
-			}},
-		}},
-	}}
+	grpc := anyOf(
+		contentType(&matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Exact{Exact: "application/grpc"}}),
+		contentType(&matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Prefix{Prefix: "application/grpc+"}}),
+	)
 	return &hcmv3.LocalReplyConfig{Mappers: []*hcmv3.ResponseMapper{
 		{Filter: allOf(forbidden, grpc), BodyFormatOverride: textFormat(deniedBody)},
 		{Filter: forbidden, BodyFormatOverride: textFormat(deniedBody + "\r\n")},
+	}}
+}
+
+func contentType(m *matcherv3.StringMatcher) *accesslogv3.AccessLogFilter {
+	return &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_HeaderFilter{
+		HeaderFilter: &accesslogv3.HeaderFilter{Header: &routev3.HeaderMatcher{
+			Name:                 "content-type",
+			HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: m},
+		}},
+	}}
+}
+
+func anyOf(filters ...*accesslogv3.AccessLogFilter) *accesslogv3.AccessLogFilter {
+	return &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_OrFilter{
+		OrFilter: &accesslogv3.OrFilter{Filters: filters},
 	}}
 }
 

@@ -6,7 +6,9 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -184,8 +186,18 @@ func TestLiveChange(t *testing.T) {
 	if dials != 1 {
 		t.Errorf("%d connections were used, want the same one", dials)
 	}
+	kept := dialHTTP(t, addr)
+	defer kept.conn.Close()
+	if code := kept.do(t, policy.HTTPRequest{Method: "GET", Path: "/b", Host: "h"}); code != 200 {
+		t.Fatalf("got %d", code)
+	}
+	start = time.Now()
 	if err := e.server.Apply(ctx, Set{Clusters: first.Clusters}); err != nil {
 		t.Fatal(err)
+	}
+	kept.conn.SetReadDeadline(start.Add(10 * time.Second))
+	if _, err := kept.r.ReadByte(); !errors.Is(err, io.EOF) || time.Since(start) > 3*time.Second {
+		t.Errorf("the class's connection ended after %v with %v", time.Since(start), err)
 	}
 	waitFor(t, "the listener to go", func() bool {
 		c, err := net.Dial("tcp", addr)
@@ -194,6 +206,22 @@ func TestLiveChange(t *testing.T) {
 		}
 		return err != nil
 	})
+}
+
+// TestEnvoyHeaders: a client cannot make Envoy retry, or wait less, by Envoy's own headers.
+func TestEnvoyHeaders(t *testing.T) {
+	var requests atomic.Int32
+	e := startEnvoy(t, echo(t, func(w http.ResponseWriter, r *http.Request) {
+		requests.Add(1)
+		time.Sleep(100 * time.Millisecond)
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}))
+	addr := e.apply(t, classOf("c", policy.HTTPRule{}))["c"]
+	codes := rawSend(t, addr, "GET", "GET / HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: 10.0.0.1\r\nX-Envoy-Internal: true\r\n"+
+		"X-Envoy-Retry-On: 5xx\r\nX-Envoy-Max-Retries: 3\r\nX-Envoy-Upstream-Rq-Timeout-Ms: 10\r\nX-Envoy-Upstream-Rq-Per-Try-Timeout-Ms: 5\r\n\r\n", 1)
+	if !slices.Equal(codes, []int{503}) || requests.Load() != 1 {
+		t.Errorf("got %v after %d requests, want the server's 503 after one", codes, requests.Load())
+	}
 }
 
 // TestRefused: what Envoy does not take leaves what it had, and is named.

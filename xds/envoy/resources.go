@@ -51,15 +51,7 @@ func Resources(np policy.NodePolicy, n policy.Numbers) (Set, error) {
 }
 
 // Version is the hash of the whole set.
-func (s Set) Version() string {
-	sum := sha256.New()
-	for _, kind := range kinds {
-		for _, r := range s.resources(kind) {
-			fmt.Fprintf(sum, "%s %s %s\n", kind, r.name, r.version)
-		}
-	}
-	return hex.EncodeToString(sum.Sum(nil)[:8])
-}
+func (s Set) Version() string { return targetFor(s).version }
 
 // The resource types, in the order in which Envoy must learn of them.
 const (

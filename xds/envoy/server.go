@@ -2,6 +2,8 @@ package envoy
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"maps"
@@ -148,13 +150,16 @@ func (s *Server) Ready() bool {
 }
 
 func targetFor(set Set) *target {
-	t := &target{version: set.Version(), resources: map[string]map[string]resource{}, done: make(chan struct{})}
+	t := &target{resources: map[string]map[string]resource{}, done: make(chan struct{})}
+	sum := sha256.New()
 	for _, kind := range kinds {
 		t.resources[kind] = map[string]resource{}
 		for _, r := range set.resources(kind) {
 			t.resources[kind][r.name] = r
+			fmt.Fprintf(sum, "%s %s %s\n", kind, r.name, r.version)
 		}
 	}
+	t.version = hex.EncodeToString(sum.Sum(nil)[:8])
 	return t
 }
 
