@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -61,6 +62,8 @@ func TestSmuggling(t *testing.T) {
 	up := startRaw(t)
 	e := startEnvoy(t, up.addr)
 	addr := e.apply(t, classOf("c", policy.HTTPRule{Path: exact("/public"), Methods: matches(regex("GET|POST"))}))["c"]
+	var running sync.WaitGroup
+	var want []string
 	const secret = "GET /secret HTTP/1.1\r\nHost: h\r\n\r\n"
 	for _, tt := range []struct {
 		name, request string
@@ -93,23 +96,26 @@ func TestSmuggling(t *testing.T) {
 		{"spoofed retry", "GET /public HTTP/1.1\r\nHost: h\r\nX-Envoy-Retry-On: 5xx\r\nX-Envoy-Max-Retries: 9\r\nX-Envoy-Original-Dst-Host: 127.0.0.1:1\r\n\r\n",
 			[]int{200}, []string{"GET /public"}},
 	} {
-		t.Run(tt.name, func(t *testing.T) {
-			codes := rawSend(t, addr, "GET", tt.request, len(tt.codes))
-			if !slices.Equal(codes, tt.codes) {
-				t.Errorf("got %v, want %v", codes, tt.codes)
-			}
-			var got []string
-			for _, req := range up.take() {
-				if strings.Contains(req, "secret") {
-					t.Errorf("smuggled: %q", req)
-				}
-				line, _, _ := strings.Cut(req, " HTTP/")
-				got = append(got, line)
-			}
-			if !slices.Equal(got, tt.forwarded) {
-				t.Errorf("the server got %q, want %q", got, tt.forwarded)
+		want = append(want, tt.forwarded...)
+		running.Go(func() { // Envoy takes a second to end a connection that it refuses
+			if codes := rawSend(t, addr, "GET", tt.request, len(tt.codes)); !slices.Equal(codes, tt.codes) {
+				t.Errorf("%s: got %v, want %v", tt.name, codes, tt.codes)
 			}
 		})
+	}
+	running.Wait()
+	var got []string
+	for _, req := range up.take() {
+		if strings.Contains(req, "secret") {
+			t.Errorf("smuggled: %q", req)
+		}
+		line, _, _ := strings.Cut(req, " HTTP/")
+		got = append(got, line)
+	}
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		t.Errorf("the server got %q, want %q", got, want)
 	}
 }
 
