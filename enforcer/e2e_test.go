@@ -1,14 +1,19 @@
 package enforcer_test
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
+	"os/exec"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/vishvananda/netlink"
+
+	"github.com/septum-dev/septum/enforcer/netns/nstest"
 	"github.com/septum-dev/septum/xds/septumpb"
 )
 
@@ -59,13 +64,15 @@ func TestSamplePolicy(t *testing.T) {
 		if len(pids) != 1 {
 			t.Fatalf("Envoys: %v", pids)
 		}
-		must(t, syscall.Kill(pids[0], syscall.SIGSTOP)) // so that the next is not there before it is asked
+		must(t, n.proxy.cmd.Process.Signal(syscall.SIGSTOP)) // it does not start another one yet
 		must(t, syscall.Kill(pids[0], syscall.SIGKILL))
-		for end := time.Now().Add(300 * time.Millisecond); time.Now().Before(end); {
-			if got := ask(n.httpClient(client, false), "GET", "/other"); strings.HasPrefix(got, "200") {
-				t.Fatalf("open without Envoy: %q", got)
+		n.reported("the proxy away", func(r *septumpb.NodeReport) bool { return !r.ProxyReady })
+		for range 3 {
+			if got := ask(n.httpClient(client, false), "GET", "/data"); !strings.Contains(got, "connection refused") {
+				t.Errorf("GET /data without Envoy: %q", got)
 			}
 		}
+		must(t, n.proxy.cmd.Process.Signal(syscall.SIGCONT))
 		begun := time.Now()
 		n.becomes(client, "GET", "/data", "200 GET /data from "+client)
 		t.Logf("back after %v", time.Since(begun).Round(time.Millisecond))
@@ -139,4 +146,74 @@ func load(stop <-chan struct{}, c *http.Client, path, want string) string {
 		}
 		time.Sleep(2 * time.Millisecond)
 	}
+}
+
+// What is on disk holds when the node comes back without its operator: maps and programs
+// are gone as after a reboot, and nothing opens.
+func TestRebootWithoutOperator(t *testing.T) {
+	n := newNode(t)
+	version := n.publish(snapshot("/data"))
+	n.reported("the policy in force", func(r *septumpb.NodeReport) bool { return r.NodeVersion == version && r.ProxyReady })
+	n.becomes(client, "GET", "/data", "200 ")
+	n.stopOperator()
+	n.proxy.kill(syscall.SIGTERM)
+	n.enforcer.kill(syscall.SIGTERM)
+	out, err := exec.Command(program(t, "enforcer"), "cleanup", "--run-dir="+n.path("run"), "--state-dir="+n.path("none"),
+		"--bpf-dir="+n.path("bpf/septum")).CombinedOutput()
+	if err != nil {
+		t.Fatalf("clean up: %v: %s", err, out)
+	}
+	n.becomes(stranger, "GET", "/data", "200 ") // nothing is left that could deny it
+	n.startEnforcer()
+	n.becomes(stranger, "GET", "/data", "error: ")
+	n.startProxy()
+	n.becomes(client, "GET", "/data", "200 GET /data from "+client)
+	n.becomes(client, "GET", "/other", denied)
+}
+
+// Pods come and go, and pass their addresses on.
+func TestPodsComeAndGo(t *testing.T) {
+	n := newNode(t)
+	n.publish(snapshot("/data"))
+	n.reported("the policy in force", func(r *septumpb.NodeReport) bool { return r.NodeVersion != "" && r.ProxyReady })
+	n.becomes(client, "GET", "/data", "200 ")
+
+	// The client's address comes to a pod that may nothing, the server's to a new server.
+	n.removePod(client)
+	n.removePod(server)
+	n.addPod("client2", client)
+	n.addPod("server2", server)
+	n.serve()
+	pods := []testPod{
+		{"demo/client2", nodeName, "other-app", client},
+		{"demo/remote", "node2", "frontend-app", remote},
+		{"demo/server2", nodeName, "backend-app", server},
+	}
+	version := n.publish(snapshotOf(pods, "/data"))
+	n.reported("the new pods in force", func(r *septumpb.NodeReport) bool { return r.NodeVersion == version && len(r.Problems) == 0 })
+	n.becomes(remote, "GET", "/data", "200 GET /data from "+remote)
+	n.becomes(remote, "GET", "/other", denied)
+	n.becomes(client, "GET", "/data", "error: ")
+}
+
+// Another proxy pod takes over from the one before.
+func TestProxyReplaced(t *testing.T) {
+	n := newNode(t)
+	n.publish(snapshot("/data"))
+	n.reported("the policy in force", func(r *septumpb.NodeReport) bool { return r.NodeVersion != "" && r.ProxyReady })
+	n.becomes(client, "GET", "/data", "200 ")
+	n.proxy.kill(syscall.SIGTERM)
+	n.proxyPod.Remove()
+	if err := n.host.Netlink.LinkDel(n.host.Link("veth-proxy")); err != nil && !errors.As(err, &netlink.LinkNotFoundError{}) {
+		t.Logf("the old proxy's veth: %v", err)
+	}
+	n.reported("the proxy away", func(r *septumpb.NodeReport) bool { return !r.ProxyReady })
+	if got := ask(n.httpClient(client, false), "GET", "/data"); strings.HasPrefix(got, "200") {
+		t.Errorf("open without a proxy: %q", got)
+	}
+	n.proxyPod = nstest.Pod(n.host, n.path("netns"), "proxy2", "10.244.1.10", gateway)
+	n.startProxy()
+	n.becomes(client, "GET", "/data", "200 GET /data from "+client)
+	n.becomes(client, "GET", "/other", denied)
+	n.becomes(stranger, "GET", "/data", "error: ")
 }

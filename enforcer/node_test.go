@@ -48,6 +48,7 @@ type node struct {
 	host, proxyPod *nstest.NS
 	pods           map[string]*nstest.NS
 	operator       *xds.Server
+	stopOperator   func()
 	reports        reports
 	enforcer       *process
 	proxy          *process
@@ -60,17 +61,15 @@ func newNode(t *testing.T) *node {
 	for _, d := range []string{"netns", "state", "bpf", "launcher"} {
 		must(t, os.Mkdir(filepath.Join(n.dir, d), 0o755))
 	}
-	must(t, unix.Mount("bpf", n.path("bpf"), "bpf", 0, ""))
-	t.Cleanup(func() {
-		if err := unix.Unmount(n.path("bpf"), 0); err != nil {
-			t.Errorf("unmount bpffs: %v", err)
-		}
-	})
+	n.mount("bpf", n.path("bpf"), "bpf", 0)
+	// Namespaces that come later must be seen in the enforcer's own mount namespace.
+	n.mount(n.path("netns"), n.path("netns"), "", unix.MS_BIND)
+	must(t, unix.Mount("", n.path("netns"), "", unix.MS_SHARED, ""))
 	n.host = nstest.New(t, t.TempDir(), "sept-g-node")
 	n.host.Do(func() error { return os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0) })
 	n.host.Addr("lo", "10.99.0.1/32")
 	for name, addr := range map[string]string{"client": client, "server": server, "stranger": stranger} {
-		n.pods[addr] = nstest.Pod(n.host, n.path("netns"), name, addr, gateway)
+		n.addPod(name, addr)
 	}
 	n.proxyPod = nstest.Pod(n.host, n.path("netns"), "proxy", "10.244.1.9", gateway)
 	n.pods[remote] = nstest.Pod(n.host, t.TempDir(), "remote", remote, "10.244.2.1")
@@ -80,6 +79,17 @@ func newNode(t *testing.T) *node {
 	n.startEnforcer()
 	n.startProxy()
 	return n
+}
+
+// mount mounts for as long as the test runs.
+func (n *node) mount(source, target, fsType string, flags uintptr) {
+	n.t.Helper()
+	must(n.t, unix.Mount(source, target, fsType, flags, ""))
+	n.t.Cleanup(func() {
+		if err := unix.Unmount(target, 0); err != nil {
+			n.t.Errorf("unmount %s: %v", target, err)
+		}
+	})
 }
 
 // publicDir is a directory that the proxy's user can get into.
@@ -135,7 +145,25 @@ func (n *node) startOperator() {
 			n.t.Error(err)
 		}
 	})
-	n.t.Cleanup(func() { cancel(); wg.Wait() })
+	n.stopOperator = sync.OnceFunc(func() { cancel(); wg.Wait() })
+	n.t.Cleanup(n.stopOperator)
+}
+
+// addPod makes a pod on the node, removePod ends one.
+func (n *node) addPod(name, addr string) {
+	n.t.Helper()
+	n.pods[addr] = nstest.Pod(n.host, n.path("netns"), name, addr, gateway)
+}
+
+func (n *node) removePod(addr string) {
+	n.t.Helper()
+	pod := n.pods[addr]
+	veth := "veth-" + filepath.Base(pod.Path)
+	pod.Remove()
+	// Sockets that are still open in the namespace would keep it, and the veth.
+	if l, err := n.host.Netlink.LinkByName(veth); err == nil {
+		n.host.Netlink.LinkDel(l) //nolint:errcheck // it may go meanwhile
+	}
 }
 
 // publish compiles the snapshot and serves it; it returns the node's version.
@@ -188,15 +216,20 @@ func (p *process) kill(s syscall.Signal) {
 	}
 }
 
+// asInContainer runs a command with what the enforcer's container has: its capabilities,
+// the proxy's group, and /proc/sys that cannot be written.
+const asInContainer = `mount --bind /proc/sys /proc/sys && mount -o remount,bind,ro /proc/sys &&
+exec setpriv --inh-caps=-all --bounding-set=-all,+bpf,+net_admin,+perfmon,+sys_admin --groups=10077 --no-new-privs "$@"`
+
 func (n *node) startEnforcer() {
 	n.t.Helper()
-	n.enforcer = n.start(n.host, program(n.t, "enforcer"),
+	n.enforcer = n.start(n.host, "/usr/bin/unshare", "--mount", "--propagation=slave", "sh", "-c", asInContainer, "sh", program(n.t, "enforcer"),
 		"--node-name="+nodeName, "--operator-address=10.99.0.1:9443", "--operator-server-name="+serverName,
 		"--token-file="+n.path("token"), "--ca-file="+n.path("ca.crt"), "--state-dir="+n.path("state"), "--run-dir="+n.path("run"),
 		"--netns-dirs="+n.path("netns"), "--bpf-dir="+n.path("bpf/septum"), "--metrics-address=10.99.0.1:9965", "--log-level=debug")
 }
 
-// startProxy installs the launcher and runs it as the proxy pod does: another user, and
+// startProxy installs the launcher and runs it in the proxy pod, as another user and with
 // no capability but the one.
 func (n *node) startProxy() {
 	n.t.Helper()
@@ -362,6 +395,18 @@ func (n *node) reported(what string, good func(*septumpb.NodeReport) bool) {
 // snapshot is a cluster of two nodes with the sample policy; paths are the paths that
 // client may GET.
 func snapshot(paths ...string) policy.Snapshot {
+	return snapshotOf([]testPod{
+		{"demo/client", nodeName, "frontend-app", client},
+		{"demo/remote", "node2", "frontend-app", remote},
+		{"demo/server", nodeName, "backend-app", server},
+		{"demo/stranger", nodeName, "other-app", stranger},
+	}, paths...)
+}
+
+type testPod struct{ key, node, app, addr string }
+
+// snapshotOf is snapshot with other pods.
+func snapshotOf(pods []testPod, paths ...string) policy.Snapshot {
 	app := func(name string) policy.Selector {
 		return policy.Selector{Requirements: []policy.Requirement{{Key: "k8s:app", Operator: policy.In, Values: []string{name}}}}
 	}
@@ -369,12 +414,7 @@ func snapshot(paths ...string) policy.Snapshot {
 		{Name: nodeName, Addrs: []netip.Addr{netip.MustParseAddr("10.99.0.1")}},
 		{Name: "node2", Addrs: []netip.Addr{netip.MustParseAddr("10.99.0.2")}},
 	}}
-	for i, ep := range []struct{ key, node, app, addr string }{
-		{"demo/client", nodeName, "frontend-app", client},
-		{"demo/remote", "node2", "frontend-app", remote},
-		{"demo/server", nodeName, "backend-app", server},
-		{"demo/stranger", nodeName, "other-app", stranger},
-	} {
+	for i, ep := range pods {
 		labels := policy.Labels{"k8s:app": ep.app, policy.LabelNamespace: "demo"}
 		id := policy.FirstClusterIdentity + policy.Identity(i)
 		s.Identities = append(s.Identities, policy.IdentityLabels{Identity: id, Labels: labels})

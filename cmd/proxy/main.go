@@ -95,6 +95,8 @@ func unlessRepeated(report func(error)) func(error) {
 func envoyArgs(bootstrap, level string, concurrency int) []string {
 	args := []string{
 		"--config-path", bootstrap, "--use-dynamic-base-id", "--log-level", level,
+		// Each message that uses a new field would be warned of, again and again.
+		"--component-log-level", "misc:error",
 		"--drain-time-s", "1", "--drain-strategy", "immediate", "--parent-shutdown-time-s", "2",
 	}
 	if concurrency > 0 {

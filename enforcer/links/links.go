@@ -55,12 +55,25 @@ func (f *Finder) Find(addrs []netip.Addr) (Link, error) {
 		}
 	}
 	switch {
+	case found == nil && f.empty() > 0:
+		return Link{}, fmt.Errorf("%w: %v (%d files are no namespaces: are mounts propagated to %v?)", ErrNotFound, addrs, f.empty(), f.dirs)
 	case found == nil:
 		return Link{}, fmt.Errorf("%w: %v", ErrNotFound, addrs)
 	case found.problem != "":
 		return Link{}, fmt.Errorf("%w: %s in %s", ErrNoVeth, found.problem, found.link.Path)
 	}
 	return found.link, nil
+}
+
+// empty counts the files that no namespace is mounted on.
+func (f *Finder) empty() int {
+	n := 0
+	for _, ns := range f.spaces {
+		if ns.empty {
+			n++
+		}
+	}
+	return n
 }
 
 // newer prefers a link that can be enforced, then the one made last: the kernel gives

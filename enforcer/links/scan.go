@@ -26,6 +26,8 @@ type Finder struct {
 type space struct {
 	id         netns.ID
 	candidates []candidate
+	// empty is true for a file that no namespace is mounted on (yet).
+	empty bool
 }
 
 // candidate is an interface that holds addresses; problem says why it cannot be enforced.
@@ -114,7 +116,7 @@ func (f *Finder) look(path string, hostLinks map[int]*netlink.LinkAttrs, all boo
 	id, err := netns.Identify(file)
 	if err != nil {
 		// The runtime makes the file first and mounts the namespace on it then.
-		return space{}, nil //nolint:nilerr // the next scan looks again
+		return space{empty: true}, nil //nolint:nilerr // the next scan looks again
 	}
 	if old, ok := f.spaces[path]; ok && !all && old.id == id && old.settled(hostLinks) {
 		return old, nil
