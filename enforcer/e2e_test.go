@@ -217,3 +217,45 @@ func TestProxyReplaced(t *testing.T) {
 	n.becomes(client, "GET", "/other", denied)
 	n.becomes(stranger, "GET", "/data", "error: ")
 }
+
+// Connections that are open when the first policy comes are judged by it.
+func TestConnectionsOlderThanThePolicy(t *testing.T) {
+	n := newNode(t)
+	n.publish(snapshot())
+	n.reported("no policy in force and the proxy ready", func(r *septumpb.NodeReport) bool { return r.NodeVersion != "" && r.ProxyReady })
+	clients := map[string]*http.Client{}
+	for _, from := range []string{client, stranger, remote} {
+		clients[from] = n.httpClient(from, true)
+		if got := ask(clients[from], "GET", "/other"); !strings.HasPrefix(got, "200") {
+			t.Fatalf("GET /other from %s: %q", from, got)
+		}
+	}
+	version := n.publish(snapshot("/data"))
+	n.reported("the policy in force", func(r *septumpb.NodeReport) bool { return r.NodeVersion == version })
+	for from, c := range clients {
+		if got := ask(c, "GET", "/other"); strings.HasPrefix(got, "200") {
+			t.Errorf("GET /other from %s on the old connection: %q", from, got)
+		}
+	}
+	n.becomes(client, "GET", "/other", denied)
+	n.becomes(remote, "GET", "/data", "200 ")
+}
+
+// Both ends of a connection are enforced on one node, in one Envoy.
+func TestEgressAndIngress(t *testing.T) {
+	n := newNode(t)
+	s := snapshot("/data")
+	s.Policies = append(s.Policies, egressPolicy("frontend-app", "backend-app", "GET|PUT"))
+	version := n.publish(s)
+	n.reported("the policies in force", func(r *septumpb.NodeReport) bool {
+		return r.NodeVersion == version && r.ProxyReady && len(r.Problems) == 0
+	})
+	n.becomes(client, "GET", "/data", "200 GET /data from "+client)
+	n.becomes(client, "GET", "/other", denied) // by the server's ingress
+	n.becomes(client, "POST", "/data", denied) // by the client's egress
+	n.becomes(remote, "GET", "/data", "200 ")  // whose egress is another node's
+	n.becomes(stranger, "GET", "/data", "error: ")
+	n.reported("each policy's counters", func(r *septumpb.NodeReport) bool {
+		return len(r.Counters) == 2 && r.Counters[0].Allowed >= 2 && r.Counters[0].Denied >= 1 && r.Counters[1].Allowed >= 2 && r.Counters[1].Denied >= 1
+	})
+}

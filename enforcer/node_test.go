@@ -407,9 +407,6 @@ type testPod struct{ key, node, app, addr string }
 
 // snapshotOf is snapshot with other pods.
 func snapshotOf(pods []testPod, paths ...string) policy.Snapshot {
-	app := func(name string) policy.Selector {
-		return policy.Selector{Requirements: []policy.Requirement{{Key: "k8s:app", Operator: policy.In, Values: []string{name}}}}
-	}
 	s := policy.Snapshot{Nodes: []policy.Node{
 		{Name: nodeName, Addrs: []netip.Addr{netip.MustParseAddr("10.99.0.1")}},
 		{Name: "node2", Addrs: []netip.Addr{netip.MustParseAddr("10.99.0.2")}},
@@ -444,6 +441,27 @@ func snapshotOf(pods []testPod, paths ...string) policy.Snapshot {
 		Path: "spec", Subject: app("backend-app"), Ingress: policy.Section{DefaultDeny: true, Rules: []policy.Rule{rule}},
 	}}}}
 	return s
+}
+
+func app(name string) policy.Selector {
+	return policy.Selector{Requirements: []policy.Requirement{{Key: "k8s:app", Operator: policy.In, Values: []string{name}}}}
+}
+
+// egressPolicy lets from send requests of the methods to port 80 of to, and nothing else.
+func egressPolicy(from, to, methods string) policy.Policy {
+	ref := policy.Ref{Kind: "L7NetworkPolicy", Namespace: "demo", Name: "egress"}
+	peer := app(to)
+	rule := policy.Rule{
+		ID: policy.RuleID{Policy: ref, Path: "spec.egress[0].ports[0]"}, Peers: []policy.Peer{{Selector: &peer}},
+		Ports: []policy.Port{{Protocol: policy.ProtocolTCP, Port: 80}},
+		L7: &policy.HTTP{Rules: []policy.HTTPRule{{
+			ID:      policy.RuleID{Policy: ref, Path: "spec.egress[0].http[0]"},
+			Methods: []policy.StringMatch{{Kind: policy.MatchRegex, Value: methods}},
+		}}},
+	}
+	return policy.Policy{Ref: ref, UID: "p2", Generation: 1, Specs: []policy.Spec{{
+		Path: "spec", Subject: app(from), Egress: policy.Section{DefaultDeny: true, Rules: []policy.Rule{rule}},
+	}}}
 }
 
 func must(t *testing.T, err error) {
