@@ -17,7 +17,7 @@ import (
 
 var testRef = policy.Ref{Kind: v1alpha1.KindL7NetworkPolicy, Namespace: "demo", Name: "p"}
 
-func testMetrics(t *testing.T) *metrics {
+func testMetrics(t testing.TB) *metrics {
 	t.Helper()
 	m, err := newMetrics(prometheus.NewRegistry())
 	if err != nil {

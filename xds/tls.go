@@ -70,7 +70,9 @@ func (s *Server) certificate() (*tls.Certificate, error) {
 }
 
 // strangerLimit bounds what connections without a client certificate can cost.
-type strangerLimit struct{ credentials.TransportCredentials }
+type strangerLimit struct {
+	credentials.TransportCredentials
+}
 
 func (l strangerLimit) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	conn, info, err := l.TransportCredentials.ServerHandshake(raw)
