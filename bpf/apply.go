@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"iter"
+	"maps"
 	"net/netip"
 	"slices"
 
@@ -22,20 +24,18 @@ var ErrFull = errors.New("map is full")
 func (d *Datapath) Apply(s State) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.mirror == nil {
-		m, err := d.readMirror()
-		if err != nil {
-			return fmt.Errorf("read maps: %w", err)
-		}
-		d.mirror = m
+	if err := d.readMirror(); err != nil {
+		return err
 	}
 	tables := planOf(d.objs.Tables, d.mirror.tables, wanted(s.Tables, TableEntry.kernel))
-	addresses := planOf(d.objs.Addresses, d.mirror.addresses, wanted(s.Addresses, AddressEntry.kernel))
+	identities := wanted(s.Addresses, AddressEntry.kernel)
+	addresses := planOf(d.objs.Addresses, d.mirror.addresses, identities)
+	hosts := planOf(d.objs.Hosts, d.mirror.hosts, hostIdentities(maps.Keys(d.mirror.hosts), identities))
 	endpoints := planOf(d.objs.Endpoints, d.mirror.endpoints, wanted(s.Endpoints, EndpointEntry.kernel))
 	if err := errors.Join(tables.fits(), addresses.fits(), endpoints.fits()); err != nil {
 		return err
 	}
-	if tables.empty() && addresses.empty() && endpoints.empty() {
+	if tables.empty() && addresses.empty() && hosts.empty() && endpoints.empty() {
 		return nil
 	}
 	slices.SortFunc(tables.puts, func(a, b pair[septumTableKey, septumTableValue]) int {
@@ -47,7 +47,7 @@ func (d *Datapath) Apply(s State) error {
 	// What failed half way is read anew the next time.
 	mirror := d.mirror
 	d.mirror = nil
-	err := inOrder(tables.put, addresses.put, endpoints.put, endpoints.delete, addresses.delete, tables.delete)
+	err := inOrder(tables.put, addresses.put, hosts.put, endpoints.put, endpoints.delete, addresses.delete, tables.delete)
 	if err := errors.Join(err, d.bumpGeneration()); err != nil {
 		return err
 	}
@@ -59,19 +59,32 @@ func (d *Datapath) Apply(s State) error {
 func (d *Datapath) SetHostAddrs(addrs []netip.Addr) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	have, err := readMap[septumAddr, uint32](d.objs.Hosts)
-	if err != nil {
-		return fmt.Errorf("read node addresses: %w", err)
+	if err := d.readMirror(); err != nil {
+		return err
 	}
-	want := map[septumAddr]uint32{}
-	for _, a := range addrs {
-		want[keyOfAddr(a.Unmap().WithZone(""))] = uint32(policy.IdentityHost)
+	keys := make([]septumAddr, len(addrs))
+	for i, a := range addrs {
+		keys[i] = keyOfAddr(a.Unmap().WithZone(""))
 	}
-	p := planOf(d.objs.Hosts, have, want)
-	if p.empty() {
-		return nil
+	p := planOf(d.objs.Hosts, d.mirror.hosts, hostIdentities(slices.Values(keys), d.mirror.addresses))
+	if err := p.fits(); err != nil || p.empty() {
+		return err
 	}
-	return errors.Join(inOrder(p.fits, p.put, p.delete), d.bumpGeneration())
+	return errors.Join(inOrder(p.put, p.delete), d.bumpGeneration())
+}
+
+// hostIdentities gives the node's addresses the identities that they have as peers: that of
+// the node, but where the policy names the very address (as that of the API server).
+func hostIdentities(hosts iter.Seq[septumAddr], identities map[septumAddressKey]uint32) map[septumAddr]uint32 {
+	out := map[septumAddr]uint32{}
+	for k := range hosts {
+		identity, ok := identities[septumAddressKey{Prefixlen: 128, Addr: k}]
+		if !ok {
+			identity = uint32(policy.IdentityHost)
+		}
+		out[k] = identity
+	}
+	return out
 }
 
 // inOrder runs steps up to the first that fails.
@@ -101,21 +114,27 @@ func openness(v septumTableValue) int {
 	}
 }
 
-// mirror is what the policy's maps hold.
+// mirror is what the maps hold.
 type mirror struct {
 	tables    map[septumTableKey]septumTableValue
 	addresses map[septumAddressKey]uint32
 	endpoints map[septumAddr]septumEndpoint
+	hosts     map[septumAddr]uint32
 }
 
-func (d *Datapath) readMirror() (*mirror, error) {
+func (d *Datapath) readMirror() error {
+	if d.mirror != nil {
+		return nil
+	}
 	tables, errT := readMap[septumTableKey, septumTableValue](d.objs.Tables)
 	addresses, errA := readMap[septumAddressKey, uint32](d.objs.Addresses)
 	endpoints, errE := readMap[septumAddr, septumEndpoint](d.objs.Endpoints)
-	if err := errors.Join(errT, errA, errE); err != nil {
-		return nil, err
+	hosts, errH := readMap[septumAddr, uint32](d.objs.Hosts)
+	if err := errors.Join(errT, errA, errE, errH); err != nil {
+		return fmt.Errorf("read maps: %w", err)
 	}
-	return &mirror{tables: tables, addresses: addresses, endpoints: endpoints}, nil
+	d.mirror = &mirror{tables: tables, addresses: addresses, endpoints: endpoints, hosts: hosts}
+	return nil
 }
 
 func readMap[K, V comparable](m *ebpf.Map) (map[K]V, error) {

@@ -1,7 +1,6 @@
 package bpf
 
 import (
-	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -85,16 +84,20 @@ func (d *Datapath) Events(ctx context.Context, f func(Event)) error {
 			}
 			return fmt.Errorf("read events: %w", err)
 		}
-		var e septumEvent
-		if err := binary.Read(bytes.NewReader(record.RawSample), binary.NativeEndian, &e); err != nil {
-			return fmt.Errorf("decode event: %w", err)
+		e, err := decodeEvent(record.RawSample, words[:])
+		if err != nil {
+			return err
 		}
-		f(eventOf(e, words[:]))
+		f(e)
 	}
 	return nil
 }
 
-func eventOf(e septumEvent, words []string) Event {
+func decodeEvent(sample []byte, words []string) (Event, error) {
+	var e septumEvent
+	if _, err := binary.Decode(sample, binary.NativeEndian, &e); err != nil {
+		return Event{}, fmt.Errorf("decode event: %w", err)
+	}
 	out := Event{
 		Time:      time.Duration(e.Time),
 		Endpoint:  e.Endpoint,
@@ -113,7 +116,7 @@ func eventOf(e septumEvent, words []string) Event {
 	if int(e.Reason) < len(words) {
 		out.Reason = words[e.Reason]
 	}
-	return out
+	return out, nil
 }
 
 func hostOrder(port uint16) uint16 {

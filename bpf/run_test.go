@@ -58,13 +58,13 @@ func newRunner(t *testing.T, pods ...netip.Addr) *runner {
 		t.Fatal(err)
 	}
 	r.setProxy(lo)
-	r.listen("127.0.0.1:0", unix.AF_INET)
-	r.listen("[::1]:0", unix.AF_INET6)
+	r.listen("127.0.0.1:0", unix.AF_INET, class)
+	r.listen("[::1]:0", unix.AF_INET6, class)
 	return r
 }
 
-// listen has something listen for the class.
-func (r *runner) listen(address string, family uint32) {
+// listen has something listen for classes.
+func (r *runner) listen(address string, family uint32, classes ...uint16) {
 	r.t.Helper()
 	lc := net.ListenConfig{}
 	lc.SetMultipathTCP(false)
@@ -78,8 +78,10 @@ func (r *runner) listen(address string, family uint32) {
 		r.t.Fatal(err)
 	}
 	defer f.Close()
-	if err := r.objs.Listeners.Put(family<<16|class, uint64(f.Fd())); err != nil {
-		r.t.Fatal(err)
+	for _, class := range classes {
+		if err := r.objs.Listeners.Put(family<<16|uint32(class), uint64(f.Fd())); err != nil {
+			r.t.Fatal(err)
+		}
 	}
 }
 

@@ -39,7 +39,7 @@ struct {
 	__type(value, struct addr);
 } links SEC(".maps");
 
-/* The node's own addresses. */
+/* The node's own addresses, and the identity that they have as a server. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 4096);

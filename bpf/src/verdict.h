@@ -81,7 +81,7 @@ static __noinline int judge(const struct question *q, const struct conn_key *key
 			    struct decision *d)
 {
 	struct table_value *v;
-	int peer_is_host;
+	__u32 *host;
 	__u32 table;
 
 	__builtin_memset(d, 0, sizeof(*d));
@@ -90,16 +90,16 @@ static __noinline int judge(const struct question *q, const struct conn_key *key
 	if (!table)
 		return 0;
 	d->policed = 1;
-	peer_is_host = bpf_map_lookup_elem(&hosts, &key->peer) != NULL;
-	if (is_exempt(q, peer_is_host)) {
+	host = bpf_map_lookup_elem(&hosts, &key->peer);
+	if (is_exempt(q, host != NULL)) {
 		d->host = 1;
 		d->identity = IDENTITY_HOST;
 		return 0;
 	}
-	if (!peer_is_host)
+	if (!host)
 		d->identity = identity_of(&key->peer);
 	else
-		d->identity = q->direction == DIRECTION_INGRESS ? IDENTITY_WORLD : IDENTITY_HOST;
+		d->identity = q->direction == DIRECTION_INGRESS ? IDENTITY_WORLD : *host;
 	v = table_lookup(table, d->identity, key->protocol, q->port);
 	if (!v)
 		v = table_lookup(table, IDENTITY_ANY, key->protocol, q->port);
