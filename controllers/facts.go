@@ -76,9 +76,7 @@ func (f *fleet) nodeFacts(name string, ref policy.Ref, want nodePart) nodeFacts 
 		out.trouble = append(out.trouble, "the proxy is not ready, and requests are refused")
 	}
 	whole, single := n.problems(want)
-	for _, text := range append(slices.Clone(whole), single...) {
-		out.trouble = append(out.trouble, text)
-	}
+	out.trouble = slices.Concat(out.trouble, whole, single)
 	switch {
 	case !n.connected && n.lost.IsZero():
 		out.reason, out.message = v1alpha1.ReasonNodeUnreachable, "no enforcer has connected"

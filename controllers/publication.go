@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"maps"
 	"slices"
 
 	"github.com/septum-dev/septum/policy"
@@ -67,14 +68,14 @@ func publish(snapshot policy.Snapshot, problems []policy.Problem) (xds.Publicati
 		},
 	}
 	selected := compiled.Selected()
-	for _, node := range snapshot.Nodes {
-		np := compiled.Local(node.Name)
+	for _, node := range nodeNames(snapshot.Nodes, selected) {
+		np := compiled.Local(node)
 		resources, err := xds.NodeResources(np)
 		if err != nil {
 			return xds.Publication{}, nil, err
 		}
-		served.Nodes[node.Name] = resources
-		record.nodes[node.Name] = nodeRecord{
+		served.Nodes[node] = resources
+		record.nodes[node] = nodeRecord{
 			version:  resources[xds.CheckpointName].GetCheckpoint().GetVersion(),
 			policies: partsOf(np, selected),
 		}
@@ -89,6 +90,22 @@ func publish(snapshot policy.Snapshot, problems []policy.Problem) (xds.Publicati
 		}
 	}
 	return served, record, nil
+}
+
+// nodeNames are the cluster's nodes, and those that host a selected pod although their
+// object is gone: what is on them must not drop out of the policy's status.
+func nodeNames(nodes []policy.Node, selected map[policy.Ref][]policy.Selected) []string {
+	names := map[string]bool{}
+	for _, n := range nodes {
+		names[n.Name] = true
+	}
+	for _, pods := range selected {
+		for _, pod := range pods {
+			names[pod.Node] = pod.Node != ""
+		}
+	}
+	delete(names, "")
+	return slices.Sorted(maps.Keys(names))
 }
 
 func policyRecords(policies []policy.Policy, problems ...[]policy.Problem) []policyRecord {

@@ -160,7 +160,14 @@ func TestSnapshotReconciler(t *testing.T) {
 		t.Fatal(err)
 	}
 	step("a node less", 4)
-	if _, ok := served[3].Nodes["node2"]; ok {
+	if len(served[3].Nodes["node2"]) == 1 || len(records[3].nodes) != 2 {
+		t.Error("a node is forgotten while it hosts a selected pod")
+	}
+	if err := c.Delete(t.Context(), pod("backend-2", "", "", "")); err != nil {
+		t.Fatal(err)
+	}
+	step("its pod, too", 5)
+	if _, ok := served[4].Nodes["node2"]; ok {
 		t.Error("a node that is gone is still served")
 	}
 }

@@ -206,6 +206,20 @@ func TestARestartedOperatorGoesOn(t *testing.T) {
 	d.expect("the node stays away", "False", v1alpha1.ReasonNodeUnreachable, "0/1")
 }
 
+func TestWhereAStatusStands(t *testing.T) {
+	w := &statusWriter{namespace: "septum-system"}
+	for kind, c := range map[string]struct{ namespace, want string }{
+		v1alpha1.KindL7NetworkPolicy:        {"demo", "demo/l7np.p"},
+		v1alpha1.KindClusterL7NetworkPolicy: {"", "septum-system/cl7np.p"},
+		"CiliumNetworkPolicy":               {"demo", "demo/cnp.p"},
+		"CiliumClusterwideNetworkPolicy":    {"", "septum-system/ccnp.p"},
+	} {
+		if got := w.statusKey(policy.Ref{Kind: kind, Namespace: c.namespace, Name: "p"}).String(); got != c.want {
+			t.Errorf("%s: %s, want %s", kind, got, c.want)
+		}
+	}
+}
+
 func TestAStatusThatWasDeletedComesBack(t *testing.T) {
 	d := newDesk(t)
 	d.serve(3, "n1", "c1", podID{"demo/a", "1"})

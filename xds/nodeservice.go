@@ -28,6 +28,7 @@ const (
 type nodeService struct {
 	septumpb.UnimplementedNodeServiceServer
 	server *Server
+	limits peerLimits
 }
 
 // Authenticate gives a node its certificate. It says nothing about why it refuses.
@@ -36,11 +37,14 @@ func (n *nodeService) Authenticate(ctx context.Context, request *septumpb.Authen
 	if len(request.GetToken()) > maxTokenBytes || len(request.GetCsr()) > maxCSRBytes {
 		return nil, status.Error(codes.InvalidArgument, "the request is too long")
 	}
+	if !n.limits.allow(peerAddr(ctx)) {
+		return nil, status.Error(codes.ResourceExhausted, "too many questions from this address")
+	}
 	ctx, cancel := context.WithTimeout(ctx, authTimeout)
 	defer cancel()
 	node, err := config.Authenticate(ctx, request.GetToken())
 	if err != nil {
-		config.Log.Error(err, "node not authenticated", "peer", peerAddress(ctx))
+		config.Log.Error(err, "node not authenticated", "peer", peerAddr(ctx).String())
 		return nil, status.Error(codes.Unauthenticated, "the token is not an enforcer's")
 	}
 	ca := config.CA()

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -329,6 +330,29 @@ func TestStrangersAreBounded(t *testing.T) {
 			t.Errorf("answer is %s, want %s", got, codes.Unauthenticated)
 		}
 	})
+}
+
+func TestAnAddressAsksOnlySoOften(t *testing.T) {
+	var limits peerLimits
+	one, other := netip.MustParseAddr("10.244.1.5"), netip.MustParseAddr("10.244.1.6")
+	for i := range questionsBurst {
+		if !limits.allow(one) {
+			t.Fatalf("question %d is refused", i)
+		}
+	}
+	if limits.allow(one) {
+		t.Error("one question too many is allowed")
+	}
+	if !limits.allow(other) {
+		t.Error("another address is refused, too")
+	}
+	for addr := other; len(limits.peers) < peersKept && addr.IsValid(); addr = addr.Next() {
+		limits.allow(addr)
+	}
+	limits.allow(netip.MustParseAddr("192.0.2.1"))
+	if n := len(limits.peers); n != 1 {
+		t.Errorf("%d addresses are remembered", n)
+	}
 }
 
 func TestTheNewestStreamWins(t *testing.T) {

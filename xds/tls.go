@@ -128,13 +128,6 @@ func nodeFrom(ctx context.Context) (string, error) {
 	return node, nil
 }
 
-func peerAddress(ctx context.Context) string {
-	if p, ok := peer.FromContext(ctx); ok {
-		return p.Addr.String()
-	}
-	return ""
-}
-
 // authorize lets everybody call Authenticate, and only nodes anything else.
 func authorize(ctx context.Context, method string) error {
 	if method == septumpb.NodeService_Authenticate_FullMethodName {
