@@ -51,6 +51,7 @@ type Links interface {
 	Find([]netip.Addr) (links.Link, error)
 	Has(ifindex int) bool
 	HostAddrs() ([]netip.Addr, error)
+	Cut(l links.Link, keep func(links.Connection) bool) (int, error)
 }
 
 // Store is what outlives the enforcer.

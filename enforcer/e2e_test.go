@@ -232,9 +232,14 @@ func TestConnectionsOlderThanThePolicy(t *testing.T) {
 	}
 	version := n.publish(snapshot("/data"))
 	n.reported("the policy in force", func(r *septumpb.NodeReport) bool { return r.NodeVersion == version })
-	for from, c := range clients {
-		if got := ask(c, "GET", "/other"); strings.HasPrefix(got, "200") {
-			t.Errorf("GET /other from %s on the old connection: %q", from, got)
+	// The old connections were reset: what is asked next goes over a new one at once.
+	for from, want := range map[string]string{client: denied, remote: denied, stranger: "error: "} {
+		begun := time.Now()
+		if got := ask(clients[from], "GET", "/other"); !strings.HasPrefix(got, want) {
+			t.Errorf("GET /other from %s after an old connection: %q, want %q", from, got, want)
+		}
+		if took := time.Since(begun); took > 1500*time.Millisecond { // a connection attempt is given up after 1 s
+			t.Errorf("GET /other from %s took %v", from, took)
 		}
 	}
 	n.becomes(client, "GET", "/other", denied)

@@ -294,6 +294,36 @@ func TestPodsThatCannotBeEnforced(t *testing.T) {
 	w.reported("the kind of interface", hasProblem("UnsupportedInterface"))
 }
 
+// What is open when programs are attached first is judged; nothing is cut when they are
+// only attached again.
+func TestOpenConnections(t *testing.T) {
+	w := newWorld(t)
+	w.veths["10.0.0.1"] = veth(11)
+	conn := func(local, remote string, accepted bool) links.Connection {
+		return links.Connection{Local: netip.MustParseAddrPort(local), Remote: netip.MustParseAddrPort(remote), Accepted: accepted}
+	}
+	w.open = []links.Connection{
+		conn("10.0.0.1:80", "10.0.0.7:4000", true),   // redirected
+		conn("10.0.0.1:443", "10.0.0.7:4001", true),  // denied
+		conn("10.0.0.1:80", "10.0.0.8:4000", true),   // allowed
+		conn("10.0.0.1:4000", "10.0.0.7:443", false), // egress is not policed
+	}
+	u := update("1", []string{"a"}, pod("p", "u1", "10.0.0.1"))
+	u.NodePolicy.Tables[0].Entries = append(u.NodePolicy.Tables[0].Entries, policy.Entry{
+		Identity: 400, Verdict: policy.Forwarded, Rules: []policy.RuleID{rule("l4")},
+	})
+	u.NodePolicy.Addresses = []policy.Address{
+		{Prefix: netip.MustParsePrefix("10.0.0.7/32"), Identity: 300}, {Prefix: netip.MustParsePrefix("10.0.0.8/32"), Identity: 400},
+	}
+	stop := w.run()
+	w.updates <- u
+	w.wants("envoy a", "maps 10.0.0.1", "cut 10.0.0.7:4000", "cut 10.0.0.7:4001", "attach default/p to 11", "saved 1")
+	stop()
+	w.connected = false
+	w.run()
+	w.wantsInAnyOrder("envoy a", "maps 10.0.0.1", "attach default/p to 11", "saved 1")
+}
+
 func TestCounters(t *testing.T) {
 	w := newWorld(t)
 	u := update("1", []string{"a"}, pod("p", "u1", "10.0.0.1"))

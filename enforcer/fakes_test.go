@@ -41,6 +41,7 @@ type world struct {
 	stored    *xds.Update
 	numbers   policy.Numbers
 	written   bpf.State
+	open      []links.Connection
 
 	updates  chan xds.Update
 	changed  chan struct{}
@@ -252,6 +253,20 @@ func (w *world) Has(ifindex int) bool {
 		}
 	}
 	return false
+}
+
+// Cut sees the connections w.open in every pod.
+func (w *world) Cut(l links.Link, keep func(links.Connection) bool) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n := 0
+	for _, c := range w.open {
+		if !keep(c) {
+			n++
+			w.note("cut %s", c.Remote)
+		}
+	}
+	return n, nil
 }
 
 func (w *world) HostAddrs() ([]netip.Addr, error) { return nil, nil }

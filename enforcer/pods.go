@@ -3,6 +3,7 @@ package enforcer
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"reflect"
 	"slices"
 	"time"
@@ -150,6 +151,12 @@ func (e *Enforcer) syncPod(ep policy.EndpointPolicy, claimed map[int]podID) podP
 		return podProblem{}
 	}
 	e.raiseMTU(l.MTU)
+	_, again := e.pods.attached[l.Ifindex]
+	if !again && !e.pods.adopted[l.Ifindex] {
+		// The programs do not know connections that are older than they are, and drop
+		// what they would have to redirect: both sides had better be told, while it goes.
+		e.cut(ep, l)
+	}
 	if err := e.config.Datapath.AttachPod(want.link); err != nil {
 		e.config.Metrics.attachFailed()
 		e.config.Log.Error(err, "program not attached", "endpoint", ep.Key, "interface", l.Ifindex)
@@ -159,6 +166,35 @@ func (e *Enforcer) syncPod(ep policy.EndpointPolicy, claimed map[int]podID) podP
 	delete(e.pods.adopted, l.Ifindex)
 	e.config.Log.Info("program attached", "endpoint", ep.Key, "interface", l.Ifindex)
 	return podProblem{}
+}
+
+// cut ends a pod's open connections that the policy in force does not let go on as they are.
+func (e *Enforcer) cut(ep policy.EndpointPolicy, l links.Link) {
+	judged := map[links.Connection]bool{}
+	n, err := e.config.Links.Cut(l, func(c links.Connection) bool {
+		request := policy.Request{Endpoint: c.Local.Addr(), Peer: c.Remote.Addr(), Protocol: policy.ProtocolTCP}
+		kind := links.Connection{Accepted: c.Accepted, Remote: netip.AddrPortFrom(c.Remote.Addr(), 0)}
+		if c.Accepted {
+			request.Direction, request.Port = policy.Ingress, c.Local.Port()
+			kind.Local = netip.AddrPortFrom(c.Local.Addr(), c.Local.Port())
+		} else {
+			request.Direction, request.Port = policy.Egress, c.Remote.Port()
+			kind.Remote, kind.Local = c.Remote, netip.AddrPortFrom(c.Local.Addr(), 0)
+		}
+		keep, known := judged[kind]
+		if !known {
+			verdict := policy.Decide(e.force.policy, request).Verdict
+			keep = verdict == policy.Forwarded || verdict == policy.Audited
+			judged[kind] = keep
+		}
+		return keep
+	})
+	if err != nil {
+		e.config.Log.Info("open connections not ended", "endpoint", ep.Key, "reason", err.Error())
+	}
+	if n > 0 {
+		e.config.Log.Info("open connections ended", "endpoint", ep.Key, "connections", n)
+	}
 }
 
 // sweep detaches programs from interfaces that are gone, and from those that no wanted
