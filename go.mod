@@ -2,6 +2,9 @@ module github.com/septum-dev/septum
 
 go 1.26.0
 
+// Outputs, and the file systems of the local cluster's nodes.
+ignore ./build
+
 require (
 	cel.dev/expr v0.25.3 // indirect
 	github.com/NYTimes/gziphandler v1.1.1 // indirect
