@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"time"
 
 	"github.com/septum-dev/septum/bpf"
 	"github.com/septum-dev/septum/policy"
@@ -15,7 +17,7 @@ import (
 // have, and no class goes while something is redirected to it:
 //
 //	 1. numbers are assigned and saved
-//	 2. Envoy is given the classes of the old and the new policy, and acknowledges
+//	 2. Envoy is given the classes of the old and the new policy, acknowledges, and listens
 //	 3. programs of pods that are policed no longer are detached
 //	 4. the map entries are written
 //	 5. programs of newly policed pods are attached
@@ -131,6 +133,9 @@ func (e *Enforcer) startAsk(ctx context.Context, set envoy.Set, c *change) {
 		defer close(done)
 		defer cancel()
 		err := e.config.Proxy.Apply(ctx, set)
+		if err == nil && c != nil {
+			e.awaitListeners(ctx, c)
+		}
 		// answers holds one, and only the last question's is waited for.
 		select {
 		case <-answers:
@@ -138,6 +143,39 @@ func (e *Enforcer) startAsk(ctx context.Context, set envoy.Set, c *change) {
 		}
 		answers <- answer{number: number, change: c, err: err}
 	}()
+}
+
+// How long Envoy's workers may take to listen after Envoy has acknowledged, and how often
+// that is looked for. A connection that comes too early is refused.
+const (
+	listenTimeout  = time.Second
+	listenInterval = 2 * time.Millisecond
+)
+
+// awaitListeners waits until every class of the change has its listener.
+func (e *Enforcer) awaitListeners(ctx context.Context, c *change) {
+	ctx, cancel := context.WithTimeout(ctx, listenTimeout)
+	defer cancel()
+	for ctx.Err() == nil {
+		ports, err := e.config.Datapath.Listeners()
+		if err != nil || c.heardBy(ports) {
+			return
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(listenInterval):
+		}
+	}
+}
+
+// heardBy says whether the ports hold those of all classes of the change.
+func (c *change) heardBy(ports []uint16) bool {
+	for _, class := range c.update.NodePolicy.Classes {
+		if port := c.numbers.Classes[class.ID]; port != 0 && !slices.Contains(ports, port) {
+			return false
+		}
+	}
+	return true
 }
 
 // stop gives the question up and waits until nobody asks it.

@@ -26,7 +26,8 @@ type Source interface {
 	Report(*septumpb.NodeReport)
 }
 
-// Datapath is the BPF programs and maps.
+// Datapath is the BPF programs and maps. Listeners is called by another goroutine than the
+// rest.
 type Datapath interface {
 	Apply(bpf.State) error
 	SetHostAddrs([]netip.Addr) error
@@ -34,6 +35,8 @@ type Datapath interface {
 	DetachPod(ifindex int) error
 	Attached() ([]int, error)
 	AttachProxy(bpf.ProxyLink) error
+	// Listeners are the class ports that redirected connections can be given to now.
+	Listeners() ([]uint16, error)
 	Counters() (map[uint32]bpf.Counter, map[string]uint64, error)
 }
 

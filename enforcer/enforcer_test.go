@@ -192,6 +192,24 @@ func TestEnvoyHangs(t *testing.T) {
 	w.reported("a problem", hasProblem("ProxyNotAnswering"))
 }
 
+// Nothing is redirected before somebody listens; but denying does not wait for long.
+func TestEnvoyAcknowledgesBeforeItListens(t *testing.T) {
+	w := newWorld(t)
+	w.deaf = true
+	w.run()
+	w.updates <- update("1", []string{"a"})
+	w.wants("envoy a")
+	time.Sleep(50 * time.Millisecond)
+	if did := w.took(); len(did) != 0 {
+		t.Errorf("done while nobody listens: %q", did)
+	}
+	w.set(func() { w.deaf = false })
+	w.wants("maps ", "saved 1")
+	w.set(func() { w.deaf = true })
+	w.updates <- update("2", []string{"b"})
+	w.wants("envoy a,b", "maps ", "saved 2", "envoy b")
+}
+
 func TestMapsCannotBeWritten(t *testing.T) {
 	w := newWorld(t)
 	w.veths["10.0.0.1"] = veth(11)

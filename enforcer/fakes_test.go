@@ -42,6 +42,7 @@ type world struct {
 	numbers   policy.Numbers
 	written   bpf.State
 	open      []links.Connection
+	deaf      bool
 
 	updates  chan xds.Update
 	changed  chan struct{}
@@ -217,6 +218,19 @@ func (w *world) Attached() ([]int, error) {
 }
 
 func (w *world) AttachProxy(bpf.ProxyLink) error { return nil }
+
+// Listeners are all that have a number, unless the test says that Envoy is deaf.
+func (w *world) Listeners() ([]uint16, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var ports []uint16
+	if !w.deaf {
+		for _, port := range w.numbers.Classes {
+			ports = append(ports, port)
+		}
+	}
+	return ports, nil
+}
 
 func (w *world) Counters() (map[uint32]bpf.Counter, map[string]uint64, error) {
 	w.mu.Lock()
