@@ -237,10 +237,14 @@ func dialOnly(p *testPod, d net.Dialer, to netip.AddrPort) error {
 }
 
 func TestNodeReachesItsPods(t *testing.T) {
-	l := newLab(t, routed, true, false)
-	host := &testPod{namespace: l.namespace, name: "node"}
-	must(t, host.visit(net.Dialer{}, l.at(servedPort)))
-	must(t, host.visit(net.Dialer{}, l.at6(servedPort+1)))
+	for _, n := range []network{routed, bridged} {
+		t.Run(string(n), func(t *testing.T) {
+			l := newLab(t, n, true, false)
+			host := &testPod{namespace: l.namespace, name: "node"}
+			must(t, host.visit(net.Dialer{}, l.at(servedPort)))
+			must(t, host.visit(net.Dialer{}, l.at6(servedPort+1)))
+		})
+	}
 }
 
 // A new policy ends what it denies, and what a proxy would have to judge from the beginning.

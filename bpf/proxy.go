@@ -94,14 +94,14 @@ func (d *Datapath) detachProxy() error {
 	return errors.Join(err, removeFiles(d.config.proxy()))
 }
 
-// forgetOtherProxy removes the links into another namespace: by their interface's number
-// alone they could not be told from those into this one.
+// forgetOtherProxy removes the links into another namespace, or into one that is not known any
+// more: by their interface's number alone they could not be told from those into this one.
 func (d *Datapath) forgetOtherProxy(p ProxyLink) error {
 	var n septumNodeConfig
 	if err := d.objs.Config.Lookup(uint32(0), &n); err != nil {
 		return fmt.Errorf("read node configuration: %w", err)
 	}
-	if n.NetnsCookie == 0 || n.NetnsCookie == p.Cookie {
+	if n.NetnsCookie == p.Cookie {
 		return nil
 	}
 	return d.detachProxy()

@@ -125,8 +125,6 @@ static __always_inline int first_packet(struct __sk_buff *skb, struct visit *v,
 	int begins = v->p.protocol != IPPROTO_TCP || is_syn(&v->p);
 	__u8 reason;
 
-	v->q.direction = v->q.hook;
-	v->q.port = judged_port(&v->key, &v->p, v->q.direction);
 	judge(&v->q, &v->key, &v->d);
 	if (v->d.verdict == VERDICT_REDIRECTED) {
 		reason = redirect_obstacle(v, cfg, begins);
@@ -299,6 +297,7 @@ static __always_inline int enforce(struct __sk_buff *skb, __u8 hook)
 	v.q.ifindex = skb->ifindex;
 	v.q.received = skb->ingress_ifindex;
 	conn_key_from(&v.key, &v.p, hook);
+	v.q.port = judged_port(&v.key, &v.p, hook);
 	ep = endpoint_at(v.q.ifindex, parsed == PARSED_IP ? &v.key.pod : NULL, &own);
 	if (!ep)
 		return drop(&v, REASON_NO_ENDPOINT);
