@@ -18,7 +18,7 @@ SERVICE_IP=10.96.0.1
 DNS_IP=10.96.0.10
 API_PORT=16443 # on the machine's loopback; another free one where it is taken
 
-started=$(date +%s)
+started=${SEPTUM_STARTED:-$(date +%s)}
 
 # step says what begins now, with the seconds since the command began.
 step() { printf '[%4ds] %s\n' $(($(date +%s) - started)) "$*"; }

@@ -2,6 +2,7 @@
 # What the demo prints.
 
 started=$(date +%s)
+export SEPTUM_STARTED=$started # the cluster tool counts from here too
 bold="" plain="" red="" green=""
 if [ -t 1 ]; then bold=$'\e[1m' plain=$'\e[0m' red=$'\e[31m' green=$'\e[32m'; fi
 
