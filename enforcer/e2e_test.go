@@ -39,7 +39,7 @@ func TestSamplePolicy(t *testing.T) {
 	}
 	n.becomes(stranger, "GET", "/data", "error: ")
 
-	t.Run("counters", func(t *testing.T) {
+	t.Run("counters", func(*testing.T) {
 		n.reported("what was allowed and denied", func(r *septumpb.NodeReport) bool {
 			return len(r.Counters) == 1 && r.Counters[0].Name == "allow-get-products" &&
 				r.Counters[0].Allowed == 2 && r.Counters[0].Denied >= 5 && r.Counters[0].LastDenied > 0
@@ -78,7 +78,7 @@ func TestSamplePolicy(t *testing.T) {
 		t.Logf("back after %v", time.Since(begun).Round(time.Millisecond))
 		n.becomes(client, "GET", "/other", denied)
 	})
-	t.Run("policy deleted", func(t *testing.T) {
+	t.Run("policy deleted", func(*testing.T) {
 		n.publish(snapshot())
 		for _, from := range []string{client, stranger, remote} {
 			n.becomes(from, "POST", "/other", "200 POST /other from "+from)
@@ -263,4 +263,52 @@ func TestEgressAndIngress(t *testing.T) {
 	n.reported("each policy's counters", func(r *septumpb.NodeReport) bool {
 		return len(r.Counters) == 2 && r.Counters[0].Allowed >= 2 && r.Counters[0].Denied >= 1 && r.Counters[1].Allowed >= 2 && r.Counters[1].Denied >= 1
 	})
+}
+
+// A policy comes and goes under load. What is asked while the data path changes may be
+// cut off, once for each change; nothing else fails.
+func TestPolicyUnderLoad(t *testing.T) {
+	n := newNode(t)
+	n.publish(snapshot())
+	n.reported("no policy in force and the proxy ready", func(r *septumpb.NodeReport) bool { return r.NodeVersion != "" && r.ProxyReady })
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	type outcome struct {
+		from   string
+		failed []string
+		asked  int
+	}
+	results := make(chan outcome, 2)
+	for _, from := range []string{client, remote} {
+		wg.Go(func() {
+			o := outcome{from: from}
+			for c := n.httpClient(from, false); ; o.asked++ {
+				select {
+				case <-stop:
+					results <- o
+					return
+				default:
+				}
+				if got := ask(c, "GET", "/data"); got != "200 GET /data from "+from {
+					o.failed = append(o.failed, got)
+				}
+			}
+		})
+	}
+	const changes = 6
+	for i := range changes {
+		paths := [][]string{{"/data"}, nil, {"/data", "/more"}}[i%3]
+		version := n.publish(snapshot(paths...))
+		n.reported("the change in force", func(r *septumpb.NodeReport) bool { return r.NodeVersion == version })
+		time.Sleep(500 * time.Millisecond)
+	}
+	close(stop)
+	wg.Wait()
+	close(results)
+	for o := range results {
+		t.Logf("%s: %d requests, failed: %q", o.from, o.asked, o.failed)
+		if len(o.failed) > changes || o.asked < 100 {
+			t.Errorf("%s: %d requests, %d failed", o.from, o.asked, len(o.failed))
+		}
+	}
 }

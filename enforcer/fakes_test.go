@@ -270,7 +270,7 @@ func (w *world) Has(ifindex int) bool {
 }
 
 // Cut sees the connections w.open in every pod.
-func (w *world) Cut(l links.Link, keep func(links.Connection) bool) (int, error) {
+func (w *world) Cut(_ links.Link, keep func(links.Connection) bool) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	n := 0

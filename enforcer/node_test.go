@@ -12,7 +12,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -120,7 +119,7 @@ func (n *node) serve() {
 		fmt.Fprintf(w, "%s %s from %s", r.Method, r.URL.Path, host)
 	}), ReadHeaderTimeout: 10 * time.Second}
 	var wg sync.WaitGroup
-	wg.Go(func() { srv.Serve(lis) }) //nolint:errcheck // it ends by Close
+	wg.Go(func() { srv.Serve(lis) }) // it ends by Close
 	n.t.Cleanup(func() { srv.Close(); wg.Wait() })
 }
 
@@ -162,7 +161,7 @@ func (n *node) removePod(addr string) {
 	pod.Remove()
 	// Sockets that are still open in the namespace would keep it, and the veth.
 	if l, err := n.host.Netlink.LinkByName(veth); err == nil {
-		n.host.Netlink.LinkDel(l) //nolint:errcheck // it may go meanwhile
+		n.host.Netlink.LinkDel(l) // it may go meanwhile
 	}
 }
 
@@ -193,7 +192,7 @@ func (n *node) start(ns *nstest.NS, name string, args ...string) *process {
 	p.cmd.WaitDelay = time.Second
 	ns.Do(p.cmd.Start) // a child is in the namespace of the thread that makes it
 	go func() {
-		p.cmd.Wait() //nolint:errcheck // it is killed
+		p.cmd.Wait() // it is killed
 		close(p.done)
 	}()
 	n.t.Cleanup(func() {
@@ -207,11 +206,11 @@ func (n *node) start(ns *nstest.NS, name string, args ...string) *process {
 
 // kill sends the signal and waits for the end.
 func (p *process) kill(s syscall.Signal) {
-	p.cmd.Process.Signal(s) //nolint:errcheck // it may have ended
+	p.cmd.Process.Signal(s) // it may have ended
 	select {
 	case <-p.done:
 	case <-time.After(5 * time.Second):
-		p.cmd.Process.Kill() //nolint:errcheck // as above
+		p.cmd.Process.Kill() // as above
 		<-p.done
 	}
 }
@@ -259,7 +258,8 @@ func (n *node) envoyPids() []int {
 	return pids
 }
 
-var programs struct { //nolint:gochecknoglobals // built once for all tests of the binary
+// programs are built once for all tests of the binary.
+var programs struct {
 	sync.Mutex
 	dir string
 }
@@ -273,7 +273,7 @@ func program(t *testing.T, name string) string {
 	if _, err := os.Stat(path); err == nil {
 		return path
 	}
-	cmd := exec.Command(filepath.Join(runtime.GOROOT(), "bin", "go"), "build", "-o", path, "github.com/septum-dev/septum/cmd/"+name)
+	cmd := exec.Command("go", "build", "-o", path, "github.com/septum-dev/septum/cmd/"+name)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("build %s: %v\n%s", name, err, out)
@@ -317,7 +317,7 @@ func envoyPath(t *testing.T) string {
 
 // httpClient dials from a pod. Without reuse each request has a connection of its own.
 func (n *node) httpClient(from string, reuse bool) *http.Client {
-	dial := func(_ context.Context, network, addr string) (conn net.Conn, err error) {
+	dial := func(_ context.Context, _, addr string) (conn net.Conn, err error) {
 		err = netns.Do(n.pods[from].File, func() (err error) {
 			conn, err = net.DialTimeout("tcp4", addr, time.Second)
 			return err

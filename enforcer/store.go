@@ -69,7 +69,7 @@ func (d *Disk) SaveNumbers(n policy.Numbers) error {
 	if err != nil {
 		return fmt.Errorf("save numbers: %w", err)
 	}
-	defer os.Remove(file.Name()) //nolint:errcheck // it has been renamed, if all went well
+	defer os.Remove(file.Name()) // it has been renamed, if all went well
 	_, err = file.Write(text)
 	if err = errors.Join(err, file.Sync(), file.Close()); err != nil {
 		return fmt.Errorf("save numbers: %w", err)

@@ -40,7 +40,7 @@ func run(ctx context.Context, log logr.Logger, o options) error {
 	if err != nil {
 		return fmt.Errorf("open data path: %w", err)
 	}
-	defer datapath.Close() //nolint:errcheck // the process ends
+	defer datapath.Close()
 	finder, err := links.NewFinder(o.netnsDirs()...)
 	if err != nil {
 		return err
@@ -242,6 +242,6 @@ func empty(dir string) error {
 			return fmt.Errorf("remove %s: %w", e.Name(), err)
 		}
 	}
-	os.Remove(dir) //nolint:errcheck // a mount point stays
+	os.Remove(dir) // a mount point stays
 	return nil
 }

@@ -123,8 +123,8 @@ func TestInstall(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	defer cmd.Wait()         //nolint:errcheck // it is killed
-	defer cmd.Process.Kill() //nolint:errcheck // it may have ended
+	defer cmd.Wait()         // it is killed
+	defer cmd.Process.Kill() // it may have ended
 	var got bytes.Buffer
 	for !strings.Contains(got.String(), "CapAmb") {
 		buf := make([]byte, 512)

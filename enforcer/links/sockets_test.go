@@ -52,7 +52,7 @@ func TestCut(t *testing.T) {
 				t.Fatalf("cut %d, %v", n, err)
 			}
 			for _, c := range pairs[0] {
-				c.SetReadDeadline(time.Now().Add(5 * time.Second)) //nolint:errcheck // the read says it
+				c.SetReadDeadline(time.Now().Add(5 * time.Second)) // the read says it
 				if _, err := c.Read(make([]byte, 1)); !errors.Is(err, unix.ECONNRESET) && !errors.Is(err, unix.ECONNABORTED) {
 					t.Errorf("%s reads %v", c.LocalAddr(), err)
 				}
