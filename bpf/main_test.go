@@ -13,7 +13,7 @@ import (
 )
 
 // bpffs mounts a bpffs for one test, and is where a kernel test begins.
-func bpffs(t *testing.T) string {
+func bpffs(t testing.TB) string {
 	t.Helper()
 	if err := features.HaveProgramType(ebpf.SchedCLS); err != nil {
 		t.Skipf("no BPF here: %v", err)

@@ -9,6 +9,8 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -165,23 +167,41 @@ func TestBulk(t *testing.T) {
 // A client may use a port again whose old connection the proxy still has in TIME_WAIT.
 func TestPortsUsedAgain(t *testing.T) {
 	l := newLab(t, routed, true, false)
+	const ports = 20
 	reuse := func(_, _ string, c syscall.RawConn) error {
 		return c.Control(func(fd uintptr) { unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEADDR, 1) })
 	}
-	for i := range 200 {
-		d := net.Dialer{Timeout: 2 * time.Second, Control: reuse, LocalAddr: &net.TCPAddr{Port: 40000 + i%5}}
-		// The client resets: its own side forgets the connection at once, and the port is free.
+	for i := range 10 * ports {
+		d := net.Dialer{Timeout: 2 * time.Second, Control: reuse, LocalAddr: &net.TCPAddr{Port: 40000 + i%ports}}
 		c, _, err := l.pods["a"].dial(d, l.at(servedPort))
 		if err != nil {
 			t.Fatalf("connection %d: %v", i, err)
 		}
-		c.CloseWrite()
+		// The server closes first, and so does the proxy.
+		if _, err := io.WriteString(c, hangUp); err != nil {
+			t.Fatal(err)
+		}
 		if _, err := io.Copy(io.Discard, c); err != nil {
 			t.Fatalf("connection %d: %v", i, err)
 		}
-		c.SetLinger(0)
-		c.Close()
+		must(t, c.Close())
 	}
+	var stat []byte
+	l.testNode.proxy.do(func() (err error) {
+		stat, err = os.ReadFile("/proc/thread-self/net/sockstat")
+		return err
+	})
+	if n := timeWaits(string(stat)); n < ports {
+		t.Errorf("%d sockets of the proxy are in TIME_WAIT: the test shows nothing", n)
+	}
+}
+
+// timeWaits reads "TCP: inuse 2 orphan 0 tw 20 …".
+func timeWaits(sockstat string) int {
+	_, rest, _ := strings.Cut(sockstat, " tw ")
+	word, _, _ := strings.Cut(rest, " ")
+	n, _ := strconv.Atoi(word)
+	return n
 }
 
 func TestWithoutProxy(t *testing.T) {
@@ -337,5 +357,46 @@ func TestRemove(t *testing.T) {
 	must(t, l.pods["c"].visit(net.Dialer{}, l.at(servedPort)))
 	if _, err := os.Stat(l.config.PinPath); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("%s was left behind: %v", l.config.PinPath, err)
+	}
+}
+
+// A pod that comes under policy keeps the connections that it has begun, and not those that
+// others have.
+func TestAdopt(t *testing.T) {
+	l := newLab(t, routed, false, false)
+	l.pods["c"].serve(servedPort)
+	b := l.pods["b"]
+	out, _, err := b.dial(net.Dialer{}, netip.AddrPortFrom(l.pods["c"].ip4, servedPort))
+	must(t, err)
+	defer out.Close()
+	out6, _, err := b.dial(net.Dialer{}, netip.AddrPortFrom(l.pods["c"].ip6, servedPort))
+	must(t, err)
+	defer out6.Close()
+	in, _, err := l.pods["c"].dial(net.Dialer{}, l.at(servedPort+1))
+	must(t, err)
+	defer in.Close()
+
+	must(t, l.Apply(labState(l.testNode, true, false)))
+	l.attach("b")
+	in.SetDeadline(time.Now().Add(300 * time.Millisecond))
+	if err := echo(in, "hello"); !isTimeout(err) {
+		t.Errorf("a connection to the pod: %v", err)
+	}
+	out.SetDeadline(time.Now().Add(300 * time.Millisecond))
+	if err := echo(out, "hello"); !isTimeout(err) {
+		t.Errorf("a connection from the pod, which nobody has adopted: %v", err)
+	}
+	must(t, l.Adopt(b.link, b.File))
+	out.SetDeadline(time.Now().Add(5 * time.Second))
+	got := make([]byte, 5)
+	if _, err := io.ReadFull(out, got); err != nil {
+		t.Errorf("a connection from the pod: %v", err)
+	}
+	if err := echo(out6, "hello"); err != nil {
+		t.Errorf("a connection from the pod, IPv6: %v", err)
+	}
+	in.SetDeadline(time.Now().Add(300 * time.Millisecond))
+	if _, err := io.ReadFull(in, got); !isTimeout(err) {
+		t.Errorf("a connection to the pod: %v", err)
 	}
 }

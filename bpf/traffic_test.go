@@ -133,8 +133,11 @@ func transparent(mark int) func(network, address string, c syscall.RawConn) erro
 	}
 }
 
+// hangUp has a server close its side first.
+const hangUp = "Q"
+
 // serve answers each connection on a port with the address that it comes from and a line
-// break, and then with whatever it gets.
+// break, and then with whatever it gets, up to hangUp.
 func (p *testPod) serve(port int) {
 	p.t.Helper()
 	p.do(func() error {
@@ -153,7 +156,16 @@ func (p *testPod) serve(port int) {
 					defer c.Close()
 					remote := c.RemoteAddr().(*net.TCPAddr).AddrPort()
 					fmt.Fprintf(c, "%v\n", netip.AddrPortFrom(remote.Addr().Unmap(), remote.Port()))
-					io.Copy(c, c)
+					b := make([]byte, 1<<16)
+					for {
+						n, err := c.Read(b)
+						if err != nil || string(b[:n]) == hangUp {
+							return
+						}
+						if _, err := c.Write(b[:n]); err != nil {
+							return
+						}
+					}
 				}()
 			}
 		}()
