@@ -7,6 +7,7 @@
 package proxyns
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"net"
@@ -121,8 +122,11 @@ func veth(ns *os.File, host, proxy *netlink.Handle) (hostSide, proxySide netlink
 	}
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name = HostName
+	// Addresses that are chosen here: udev gives an interface with a random one another,
+	// some time after it was made.
+	attrs.HardwareAddr = randomMAC()
 	v := netlink.NewVeth(attrs)
-	v.PeerName, v.PeerNamespace = ProxyName, netlink.NsFd(int(ns.Fd()))
+	v.PeerName, v.PeerHardwareAddr, v.PeerNamespace = ProxyName, randomMAC(), netlink.NsFd(int(ns.Fd()))
 	if err := host.LinkAdd(v); err != nil {
 		return nil, nil, fmt.Errorf("create veth %s to the proxy's namespace: %w", HostName, err)
 	}
@@ -131,6 +135,14 @@ func veth(ns *os.File, host, proxy *netlink.Handle) (hostSide, proxySide netlink
 		return nil, nil, fmt.Errorf("create veth %s to the proxy's namespace: it is not there", HostName)
 	}
 	return hostSide, proxySide, nil
+}
+
+// randomMAC is a unicast address of the range that nobody gives out.
+func randomMAC() net.HardwareAddr {
+	mac := make(net.HardwareAddr, 6)
+	rand.Read(mac) // never fails
+	mac[0] = mac[0]&0xfc | 0x02
+	return mac
 }
 
 // existing returns both sides if they name each other, by index and by namespace.
