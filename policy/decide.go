@@ -55,10 +55,13 @@ func (t Table) decide(np NodePolicy, req Request) Decision {
 func (c Class) DecideHTTP(req HTTPRequest) Decision {
 	path, ok := NormalizePath(req.Path)
 	if !ok {
-		// It is refused before any rule is asked, also in Audit mode.
+		// Not valid HTTP: it is refused before any rule is asked, also in Audit mode.
 		return Decision{Verdict: Denied, Reason: "the path cannot be normalised"}
 	}
 	req.Path = path
+	if reason := c.unclear(req); reason != "" {
+		return refuse(c.Audit, RuleID{}, reason)
+	}
 	for _, r := range c.HTTP {
 		if r.Action == Deny && r.holds(req) {
 			return refuse(c.Audit, r.ID, "denied by rule")

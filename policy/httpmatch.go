@@ -9,7 +9,7 @@ import (
 // holds says whether every condition of the rule holds; the request's path is normalised.
 func (r HTTPRule) holds(req HTTPRequest) bool {
 	deny := r.Action == Deny
-	if !oneHolds(r.Methods, req.Method, deny) || !r.Path.holds(req.Path, deny) {
+	if !oneHolds(r.Methods, req.Method, deny) || !r.pathHolds(req.Path) {
 		return false
 	}
 	host := NormalizeHost(req.Host)
@@ -17,6 +17,22 @@ func (r HTTPRule) holds(req HTTPRequest) bool {
 		return false
 	}
 	return !slices.ContainsFunc(r.Headers, func(h HeaderMatch) bool { return !h.holds(req.Header, deny) })
+}
+
+// pathHolds compares the path with its query. For a deny rule it is enough that it holds
+// for what stands before a question mark: a query must not hide what the server sees as
+// the same place.
+func (r HTTPRule) pathHolds(path string) bool {
+	deny := r.Action == Deny
+	if r.Path.holds(path, deny) {
+		return true
+	}
+	for i := range path {
+		if deny && path[i] == '?' && r.Path.holds(path[:i], deny) {
+			return true
+		}
+	}
+	return false
 }
 
 func oneHolds(matches []StringMatch, value string, deny bool) bool {
@@ -59,20 +75,6 @@ func wholeMatch(expression, flags, value string, deny bool) bool {
 		return deny
 	}
 	return re.MatchString(value)
-}
-
-// holds says whether the header is there and every value of it matches (SEMANTICS 17).
-// For a deny rule one value that matches is enough: a second value must not hide the first.
-func (h HeaderMatch) holds(header map[string][]string, deny bool) bool {
-	values := header[h.Name]
-	if len(values) == 0 {
-		return false
-	}
-	matches := func(v string) bool { return h.Value.holds(v, deny) }
-	if deny {
-		return slices.ContainsFunc(values, matches)
-	}
-	return !slices.ContainsFunc(values, func(v string) bool { return !matches(v) })
 }
 
 // NormalizeHost returns a host as it is compared: lower case, without port and trailing dot.

@@ -62,6 +62,8 @@ func TestHosts(t *testing.T) {
 func TestHeaders(t *testing.T) {
 	exact := HeaderMatch{Name: "x", Value: StringMatch{MatchExact, "v"}}
 	there := HeaderMatch{Name: "x"}
+	begins := HeaderMatch{Name: "x", Value: StringMatch{MatchPrefix, "v"}}
+	expr := HeaderMatch{Name: "x", Value: StringMatch{MatchRegex, "v.*"}}
 	for _, c := range []struct {
 		name   string
 		match  HeaderMatch
@@ -77,6 +79,17 @@ func TestHeaders(t *testing.T) {
 		{"two different", exact, []string{"v", "w"}, false, false},
 		{"two different, deny", exact, []string{"w", "v"}, true, true},
 		{"other, deny", exact, []string{"w"}, true, false},
+		{"joined by a comma, deny", exact, []string{"w,v"}, true, true},
+		{"joined by a comma", exact, []string{"v,v"}, false, true},
+		{"part of a list", exact, []string{"v, w"}, false, false},
+		{"prefix", begins, []string{"va", "vb"}, false, true},
+		{"prefix of one", begins, []string{"va", "b"}, false, false},
+		{"prefix and a list", begins, []string{"va, b"}, false, true},
+		{"prefix, deny", begins, []string{"b", "va"}, true, true},
+		{"expression", expr, []string{"va, b"}, false, true},
+		{"expression of what may be two values", expr, []string{"va,vb"}, false, false},
+		{"expression, deny", expr, []string{"b", "va"}, true, true},
+		{"expression and bytes, deny", expr, []string{"\xff"}, true, true},
 	} {
 		header := map[string][]string{}
 		if c.values != nil {
@@ -84,6 +97,24 @@ func TestHeaders(t *testing.T) {
 		}
 		if got := c.match.holds(header, c.deny); got != c.want {
 			t.Errorf("%s: %v, want %v", c.name, got, c.want)
+		}
+	}
+}
+
+func TestHeaderSpellings(t *testing.T) {
+	for _, c := range []struct {
+		name, sent  string
+		allow, deny bool
+	}{
+		{"x-a-b", "x-a-b", true, true},
+		{"x-a-b", "x_a-b", false, true},
+		{"x-a-b", "x_a_c", false, false},
+		{"a-b-c-d-e-f-g-h-i-j", "a-b-c-d-e-f-g-h-i-j", false, true}, // more spellings than are looked for
+	} {
+		h := HeaderMatch{Name: c.name}
+		header := map[string][]string{c.sent: {"v"}}
+		if allow, deny := h.holds(header, false), h.holds(header, true); allow != c.allow || deny != c.deny {
+			t.Errorf("%s sent as %s: allow %v, deny %v", c.name, c.sent, allow, deny)
 		}
 	}
 }

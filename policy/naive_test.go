@@ -63,7 +63,10 @@ func decideNaively(s Snapshot, req Request) Verdict {
 		if !ok {
 			return Denied
 		}
-		v = a.judgeHTTP(path)
+		v = Denied
+		if !escapedSlash(path) {
+			v = a.judgeHTTP(path)
+		}
 	}
 	if v == Denied && !n.enforced {
 		return Audited
@@ -86,9 +89,14 @@ func (n *naive) sections(f func(*Policy, *Section)) {
 	}
 }
 
+func escapedSlash(path string) bool {
+	path, _, _ = strings.Cut(strings.ToLower(path), "?")
+	return strings.Contains(path, "%2f") || strings.Contains(path, "%5c")
+}
+
 func (a answer) judgeHTTP(path string) Verdict {
 	for _, r := range a.http {
-		if r.Action == Deny && r.Path.holds(path, true) {
+		if r.Action == Deny && (r.Path.holds(path, true) || r.Path.holds(strings.SplitN(path, "?", 2)[0], true)) {
 			return Denied
 		}
 	}

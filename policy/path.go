@@ -4,14 +4,14 @@ import "strings"
 
 // NormalizePath returns a request's path as it is judged and forwarded, and the query as
 // it came: what Envoy makes of it with normalize_path and merge_slashes. False is a path
-// that is refused before any rule is asked: with an escaped slash or backslash, with a
-// fragment, with a byte that is not printable ASCII, or that does not begin with a slash.
+// that no proxy takes, whatever the rules and their mode are: with a fragment, with a byte
+// that is not printable ASCII or an escaped NUL, or that does not begin with a slash.
 func NormalizePath(target string) (string, bool) {
 	path, query := target, ""
 	if i := strings.IndexByte(target, '?'); i >= 0 {
 		path, query = target[:i], target[i:]
 	}
-	if !printable(target) || strings.Contains(target, "#") || !strings.HasPrefix(path, "/") || hasRefusedEscape(path) {
+	if !printable(target) || strings.Contains(target, "#") || !strings.HasPrefix(path, "/") || strings.Contains(path, "%00") {
 		return "", false
 	}
 	return mergeSlashes(removeDots(canonicalBytes(stripDotParameters(path)))) + query, true
@@ -19,11 +19,6 @@ func NormalizePath(target string) (string, bool) {
 
 func printable(target string) bool {
 	return !strings.ContainsFunc(target, func(r rune) bool { return r <= ' ' || r >= 0x7f })
-}
-
-func hasRefusedEscape(path string) bool {
-	lower := strings.ToLower(path)
-	return strings.Contains(lower, "%2f") || strings.Contains(lower, "%5c") || strings.Contains(lower, "%00")
 }
 
 // stripDotParameters takes the parameters from "..;a=b" and ".;a=b": servers that ignore

@@ -162,7 +162,7 @@ func (d *draw) request(s Snapshot) Request {
 		r.Port = pick[uint16](d, 8<<8, 13<<8)
 	}
 	if r.Protocol == ProtocolTCP && d.yes(2) {
-		r.HTTP = &HTTPRequest{Method: "GET", Path: pick(d, "/a", "/b", "/c", "/ab", "/a%2f")}
+		r.HTTP = &HTTPRequest{Method: "GET", Path: pick(d, "/a", "/b", "/c", "/ab", "/a%2f", "/a?x", "/b?x")}
 	}
 	return r
 }

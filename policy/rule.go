@@ -154,7 +154,8 @@ type HTTPRule struct {
 	Action Action
 	// Methods are alternatives, compared by case; none is every method.
 	Methods []StringMatch
-	// Path is compared with the normalised path and its query; the zero value is every path.
+	// Path is compared with the normalised path and its query, in a deny rule also without
+	// the query; the zero value is every path.
 	Path StringMatch
 	// Hosts are alternatives, compared in lower case, without port and trailing dot; none is every host.
 	Hosts []StringMatch
@@ -164,7 +165,8 @@ type HTTPRule struct {
 
 // HeaderMatch is a condition on one header. A header that comes more than once must
 // match in every value; in a deny rule one value is enough, so that a second one
-// cannot hide it.
+// cannot hide it. A proxy sees several values joined by commas: what could be one value or
+// several matches an expression in no allow rule.
 type HeaderMatch struct {
 	// Name is in lower case.
 	Name string

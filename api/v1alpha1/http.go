@@ -25,7 +25,9 @@ type HTTPRule struct {
 
 	// The request's path, with its query: /data?x=1 is not `exact: /data`. It
 	// is compared after normalisation: dot segments and empty segments are
-	// resolved, and what is judged is what the server gets.
+	// resolved, and what is judged is what the server gets. A Deny entry
+	// compares it with and without the query: `exact: /admin` also denies
+	// /admin?x.
 	// +optional
 	Path *PathMatch `json:"path,omitempty"`
 

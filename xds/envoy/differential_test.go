@@ -115,13 +115,13 @@ func randomRequest(draw *rand.Rand) policy.HTTPRequest {
 	req := policy.HTTPRequest{
 		Method: pick(draw, "GET", "GET", "POST", "PUT", "DELETE", "PATCH"),
 		Path: pick(draw, "/", "/a", "/a/", "/a/b", "/a/b/c", "/b", "/b/", "/c", "/a?x=1", "/a/b?y", "/aa", "/ab", "/A", "//a", "/a/../b", "/x/./a",
-			"/a/%2e%2e/b", "/a%3Ab", "/b/a/b"),
-		Host:   pick(draw, "a.example", "A.Example", "b.example:80", "b.example.", "c.example", "a.example.:8080"),
+			"/a/%2e%2e/b", "/a%3Ab", "/b/a/b", "/a?y=/b", "/b/?y?z", "/a%2fb", "/a%252e", "/a%2561", "/a%c0%aeb", "/a%e0%80%af", "/a/%2e%2e;/b", "/a%2e%3b", "/a;x", "/a?%2f", "/a/..%3Bx", "/a/%25%32%66"),
+		Host:   pick(draw, "a.example", "A.Example", "b.example:80", "b.example.", "c.example", "a.example.:8080", "a.example,b.example"),
 		Header: map[string][]string{},
 	}
 	for range draw.IntN(4) {
-		name := pick(draw, "x-a", "x-a", "x-b", "x-forwarded-proto")
-		value := pick(draw, "1", "12", "2", "3", "http", "")
+		name := pick(draw, "x-a", "x-a", "x-a", "x-b", "x-b", "x_a", "x-forwarded-proto")
+		value := pick(draw, "1", "12", "2", "3", "http", "", "1,1", "1, 2", "2,1")
 		if name == "x-forwarded-proto" && value == "" {
 			value = "https" // Envoy answers an empty one 404
 		}

@@ -101,6 +101,10 @@ func (e *entries) add(rule policy.HTTPRule) {
 		switch {
 		case l.end == endText && l.text != "":
 			e.exact[l.text] = append(e.exact[l.text], item)
+			if rule.Action == policy.Deny { // a query must not hide the path
+				item.key += "?"
+				e.prefix[item.key] = append(e.prefix[item.key], item)
+			}
 		case l.end != endText && l.text != "":
 			e.prefix[l.text] = append(e.prefix[l.text], item)
 		default:
@@ -118,7 +122,11 @@ func (e *entries) add(rule policy.HTTPRule) {
 		}
 		file(literal{text: rule.Path.Value, end: endAny}, and(conditions...))
 	default:
-		whole := headerMatches(pathHeader, regexText(rule.Path.Value))
+		expression := rule.Path.Value
+		if rule.Action == policy.Deny {
+			expression = `(?:` + expression + `)(?:\?\C*)?`
+		}
+		whole := headerMatches(pathHeader, regexText(expression))
 		for _, l := range literals(rule.Path.Value) {
 			if l.end == endMore || l.text == "" {
 				file(l, and(append(slices.Clone(conditions), whole)...))
