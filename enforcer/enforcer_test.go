@@ -256,6 +256,21 @@ func TestRestart(t *testing.T) {
 	})
 }
 
+// A pod that no program can be attached to does not keep an earlier run's programs where
+// no pod needs them; one that is not found yet does.
+func TestRestartWithProgramsThatNobodyNeeds(t *testing.T) {
+	w := newWorld(t)
+	host := pod("host", "u2", "10.0.0.2")
+	host.HostNetwork = true
+	w.attached = []int{99}
+	w.veths["10.0.0.99"] = veth(99)
+	w.run()
+	w.updates <- update("1", nil, pod("p", "u1", "10.0.0.1"), host)
+	w.wants("envoy ", "maps 10.0.0.1", "saved 1")
+	w.set(func() { w.veths["10.0.0.1"] = veth(11) })
+	w.wants("attach default/p to 11", "detach 99")
+}
+
 // With no stored state and no operator nothing is touched.
 func TestNothingKnown(t *testing.T) {
 	w := newWorld(t)

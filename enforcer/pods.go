@@ -108,6 +108,7 @@ func (e *Enforcer) syncPods(all bool) {
 	e.outcome("NamespacesNotRead", e.config.Links.Scan(all))
 	claimed := map[int]podID{}
 	found := map[podID]bool{}
+	lost := 0
 	e.pods.problems = map[podID]podProblem{}
 	e.pods.urgent = false
 	for _, ep := range e.pods.wanted {
@@ -118,6 +119,7 @@ func (e *Enforcer) syncPods(all bool) {
 		}
 		waited := e.config.Now().Sub(e.pods.since[idOf(ep)])
 		if problem.reason == reasonNoInterface {
+			lost++
 			e.pods.urgent = e.pods.urgent || waited < podUrgent
 		}
 		if problem.reason != reasonNoInterface || waited >= podGrace {
@@ -125,6 +127,7 @@ func (e *Enforcer) syncPods(all bool) {
 		}
 	}
 	e.sweep(claimed, found)
+	e.sweepAdopted(claimed, lost)
 	e.config.Metrics.pods(len(e.pods.attached), len(e.pods.problems))
 }
 
@@ -211,8 +214,14 @@ func (e *Enforcer) sweep(claimed map[int]podID, found map[podID]bool) {
 			e.detach(ifindex)
 		}
 	}
+}
+
+// sweepAdopted detaches programs of an earlier run where no wanted endpoint is. While one
+// is lost, it may be behind any interface that none has claimed.
+func (e *Enforcer) sweepAdopted(claimed map[int]podID, lost int) {
 	for _, ifindex := range sortedKeys(e.pods.adopted) {
-		if !e.config.Links.Has(ifindex) || len(found) == len(e.pods.wanted) {
+		_, inUse := claimed[ifindex]
+		if !inUse && (!e.config.Links.Has(ifindex) || lost == 0) {
 			e.detach(ifindex)
 		}
 	}
