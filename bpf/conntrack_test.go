@@ -195,7 +195,7 @@ func TestUpstreamLeg(t *testing.T) {
 	if got := actionOf(t, ret); got != redirect {
 		t.Fatalf("the proxy's frame: %s", got)
 	}
-	if want := []byte{2, 0, 0, 0, 0, 9}; !bytes.Equal(opts.DataOut[:6], want) {
+	if want := []byte{2, 0, 0, 0, 0, 8}; !bytes.Equal(opts.DataOut[:6], want) {
 		t.Errorf("the frame goes to %x, want %x", opts.DataOut[:6], want)
 	}
 	r.steps([]step{
@@ -218,6 +218,46 @@ func TestUpstreamLeg(t *testing.T) {
 		if got := actionOf(t, ret); got != drop {
 			t.Errorf("%s: %s", name, got)
 		}
+	}
+}
+
+// A frame in the pod's name goes to where the peer's last one came from, and in the peer's name
+// has what that had.
+func TestNeighbours(t *testing.T) {
+	gateway, pod, other := []byte{2, 0, 0, 0, 0, 9}, []byte{2, 0, 0, 0, 0, 8}, []byte{2, 0, 0, 0, 0, 2}
+	reply := tcp(server4+":80", l7Peer+":4000", syn|ack)
+	upstream := tcp(l7Peer+":12000", server4+":80", syn)
+	tests := []struct {
+		name     string
+		leg      byte
+		f        frame
+		dst, src []byte
+		seen     bool
+	}{
+		{"as the pod, nothing seen", 1, reply, gateway, pod, false},
+		{"as the pod", 1, reply, other, pod, true},
+		{"to the pod, nothing seen", 2, upstream, pod, gateway, false},
+		{"to the pod", 2, upstream, pod, other, true},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			r := newRunner(t, pods()...)
+			r.apply(testState())
+			if test.seen {
+				r.steps([]step{toPod("syn", tcp(l7Peer+":4000", server4+":80", syn), redirect, "")})
+			}
+			data := test.f.bytes()
+			data[11] = test.leg
+			opts := ebpf.RunOptions{Data: data, DataOut: make([]byte, len(data))}
+			ret, err := r.objs.ProxyHost.Run(&opts)
+			must(t, err)
+			if got := actionOf(t, ret); got != redirect {
+				t.Fatalf("got %s", got)
+			}
+			if !bytes.Equal(opts.DataOut[:6], test.dst) || !bytes.Equal(opts.DataOut[6:12], test.src) {
+				t.Errorf("from %x to %x, want from %x to %x", opts.DataOut[6:12], opts.DataOut[:6], test.src, test.dst)
+			}
+		})
 	}
 }
 

@@ -53,8 +53,8 @@ type runner struct {
 // newRunner has one interface for all pods, and a proxy.
 func newRunner(t *testing.T, pods ...netip.Addr) *runner {
 	r := &runner{open(t, Config{PinPath: bpffs(t)}), t}
-	mac := net.HardwareAddr{2, 0, 0, 0, 0, 9}
-	if err := r.writePod(PodLink{Key: "test/pod", Ifindex: lo, PodMAC: mac, HostMAC: mac, Addrs: pods}); err != nil {
+	link := PodLink{Key: "test/pod", Ifindex: lo, PodMAC: net.HardwareAddr{2, 0, 0, 0, 0, 8}, HostMAC: net.HardwareAddr{2, 0, 0, 0, 0, 9}, Addrs: pods}
+	if err := r.writePod(link); err != nil {
 		t.Fatal(err)
 	}
 	r.setProxy(lo)

@@ -75,11 +75,11 @@ static __always_inline void addrs_from_ctx(struct bpf_sk_lookup *ctx, struct add
 }
 
 /* The class of the connection that begins, which the pod's program has noted. */
-static __always_inline __u16 class_port_of(struct conn_key *key, __u8 direction)
+static __always_inline __u16 class_port_of(struct conn_key *key)
 {
 	struct conn *c = bpf_map_lookup_elem(&conns, key);
 
-	return c && (c->flags & CONN_DOWN) && c->direction == direction ? c->class_port : 0;
+	return c && (c->flags & CONN_DOWN) ? c->class_port : 0;
 }
 
 /* The proxy's namespace: a packet over l7p1 that no socket owns → its class's listener. */
@@ -97,17 +97,18 @@ int steer(struct bpf_sk_lookup *ctx)
 	if (!cfg || ctx->protocol != IPPROTO_TCP || ctx->ingress_ifindex != cfg->l7p1_ifindex)
 		return SK_PASS;
 	addrs_from_ctx(ctx, &local, &remote);
+	/* The pod is the server on ingress, and the client on egress. */
 	key.pod = local;
 	key.peer = remote;
 	key.pod_port = bpf_htons(ctx->local_port);
 	key.peer_port = ctx->remote_port;
-	port = class_port_of(&key, DIRECTION_INGRESS);
+	port = class_port_of(&key);
 	if (!port) {
 		key.pod = remote;
 		key.peer = local;
 		key.pod_port = ctx->remote_port;
 		key.peer_port = bpf_htons(ctx->local_port);
-		port = class_port_of(&key, DIRECTION_EGRESS);
+		port = class_port_of(&key);
 	}
 	if (!port)
 		return SK_DROP;

@@ -44,7 +44,8 @@ static __always_inline void neighbour_mac(__u8 *mac, const struct pod *pod,
 }
 
 /* direction is the hook's: a packet from the pod can be put into the proxy's namespace at
- * once. On a bridge it may have been received as another host's. */
+ * once. On a bridge it may have been received as another host's, which kernels before 6.16
+ * leave so. */
 static __always_inline int to_proxy(struct __sk_buff *skb, const struct node_config *cfg,
 				    __u8 direction, __u8 leg)
 {
