@@ -4,6 +4,7 @@
 #
 #   test/demo/demo.sh          bring everything up, show it, and leave it up
 #   test/demo/demo.sh install  bring everything up, without the show (the e2e tests use it)
+#   test/demo/demo.sh diagnose print pods, events and the ends of Septum's logs
 #   test/demo/demo.sh down     remove everything
 set -euo pipefail
 
@@ -23,6 +24,10 @@ case ${1:-show} in
     next_steps
     ;;
   install) install ;;
+  diagnose)
+    eval "$("$cluster" env)"
+    diagnose
+    ;;
   down) "$cluster" down ;;
-  *) fail "there is no command $1; use: install, down, or nothing" ;;
+  *) fail "there is no command $1; use: install, diagnose, down, or nothing" ;;
 esac

@@ -45,6 +45,11 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	code := m.Run()
+	if code != 0 {
+		if err := c.demo("diagnose"); err != nil {
+			fmt.Fprintln(os.Stderr, "diagnose:", err)
+		}
+	}
 	c.end()
 	os.Exit(code)
 }
@@ -69,7 +74,8 @@ func (c cluster) demo(what string) error {
 func (c cluster) command(ctx context.Context, name string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir = c.root
-	cmd.Env = append(os.Environ(), "CLUSTER="+clusterName)
+	// Empty ones count as not set: the places follow from the name.
+	cmd.Env = append(os.Environ(), "CLUSTER="+clusterName, "SEPTUM_STATE=", "SEPTUM_KUBECONFIG=")
 	return cmd
 }
 

@@ -2,6 +2,7 @@
 # Removes what the cluster made, also when it came up only half or its state was lost.
 
 cluster_down() {
+  refuse_foreign
   if ! exists && [ ! -e "$KUBECONFIG_FILE" ]; then
     remove_cgroups
     step "Cluster $CLUSTER does not run"
@@ -24,6 +25,16 @@ remove_all() {
   rm -rf --one-file-system "$STATE"
   rm -f "$KUBECONFIG_FILE"
   rmdir --ignore-fail-on-non-empty "$(dirname "$KUBECONFIG_FILE")" 2>/dev/null || :
+}
+
+# refuse_foreign stops where the running cluster of this name belongs to another work tree.
+refuse_foreign() {
+  local pid owner
+  for pid in $(ip netns pids "$(cp_ns)" 2>/dev/null); do
+    owner=$(tr '\0' '\n' <"/proc/$pid/cmdline" 2>/dev/null | sed -n 's|^--client-ca-file=\(.*\)/pki/ca.crt$|\1|p')
+    [ -z "$owner" ] || [ "$owner" = "$STATE" ] ||
+      die "cluster $CLUSTER was started from another place, its state is in $owner: use it there, or set CLUSTER to another name"
+  done
 }
 
 # ours is true when the process is one that this cluster started: a number alone may

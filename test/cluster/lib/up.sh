@@ -4,6 +4,7 @@
 cluster_up() {
   cluster_deps
   cluster_binaries
+  refuse_foreign
   if healthy; then
     step "Cluster $CLUSTER is up already (KUBECONFIG=$KUBECONFIG_FILE)"
     return 0

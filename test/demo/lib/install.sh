@@ -32,6 +32,13 @@ install_septum() {
     diagnose
     fail "helm could not install Septum"
   }
+  local workload
+  for workload in deployment/septum-operator daemonset/septum-enforcer daemonset/septum-proxy; do
+    kubectl -n $namespace rollout status "$workload" --timeout=180s >/dev/null || {
+      diagnose
+      fail "$workload did not become ready"
+    }
+  done
 }
 
 install_apps() {
