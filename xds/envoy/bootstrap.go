@@ -74,7 +74,7 @@ func Bootstrap(c BootstrapConfig) ([]byte, error) {
 			AdsConfig: &corev3.ApiConfigSource{
 				ApiType:             corev3.ApiConfigSource_DELTA_GRPC,
 				TransportApiVersion: corev3.ApiVersion_V3,
-				GrpcServices:        []*corev3.GrpcService{grpcService(logCluster)},
+				GrpcServices:        []*corev3.GrpcService{stateService()},
 			},
 		},
 		LayeredRuntime: &bootstrapv3.LayeredRuntime{Layers: []*bootstrapv3.RuntimeLayer{{
@@ -92,6 +92,16 @@ func Bootstrap(c BootstrapConfig) ([]byte, error) {
 		return nil, fmt.Errorf("write envoy bootstrap: %w", err)
 	}
 	return out, nil
+}
+
+// stateService is the enforcer's ADS. Envoy looks for an enforcer that has been away every
+// second: by itself it would come to wait for half a minute, and refuse new classes meanwhile.
+func stateService() *corev3.GrpcService {
+	service := grpcService(logCluster)
+	service.GetEnvoyGrpc().RetryPolicy = &corev3.RetryPolicy{RetryBackOff: &corev3.BackoffStrategy{
+		BaseInterval: durationpb.New(100 * time.Millisecond), MaxInterval: durationpb.New(time.Second),
+	}}
+	return service
 }
 
 // Args returns Envoy's command line. The base id is chosen by Envoy itself, since two
