@@ -109,6 +109,7 @@ func (e *Enforcer) syncPods(all bool) {
 	claimed := map[int]podID{}
 	found := map[podID]bool{}
 	lost := 0
+	before := e.pods.problems
 	e.pods.problems = map[podID]podProblem{}
 	e.pods.urgent = false
 	for _, ep := range e.pods.wanted {
@@ -124,6 +125,9 @@ func (e *Enforcer) syncPods(all bool) {
 		}
 		if problem.reason != reasonNoInterface || waited >= podGrace {
 			e.pods.problems[idOf(ep)] = problem
+			if before[idOf(ep)] != problem {
+				e.config.Log.Info("pod not enforced", "endpoint", ep.Key, "reason", problem.reason, "message", problem.message)
+			}
 		}
 	}
 	e.sweep(claimed, found)
@@ -162,7 +166,6 @@ func (e *Enforcer) syncPod(ep policy.EndpointPolicy, claimed map[int]podID) podP
 	}
 	if err := e.config.Datapath.AttachPod(want.link); err != nil {
 		e.config.Metrics.attachFailed()
-		e.config.Log.Error(err, "program not attached", "endpoint", ep.Key, "interface", l.Ifindex)
 		return podProblem{reasonAttach, err.Error()}
 	}
 	e.pods.attached[l.Ifindex] = want
