@@ -5,10 +5,8 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -123,58 +121,6 @@ func newClient(log logr.Logger, o options) (*xds.Client, error) {
 	})
 }
 
-// sockets are what the proxy pod connects to.
-type sockets struct{ xds, launch *net.UnixListener }
-
-// listen makes the run directory, Envoy's bootstrap and the sockets in it. All of it is
-// for the proxy's group only.
-func listen(o options) (sockets, error) {
-	admin := o.socket("admin")
-	for _, dir := range []struct {
-		path string
-		mode os.FileMode
-	}{{o.run, 0o750}, {admin, 0o770}} {
-		if err := os.MkdirAll(dir.path, dir.mode); err != nil {
-			return sockets{}, fmt.Errorf("make directory for the proxy: %w", err)
-		}
-		if err := give(dir.path, o.proxyID, dir.mode); err != nil {
-			return sockets{}, err
-		}
-	}
-	bootstrap, err := envoy.Bootstrap(envoy.BootstrapConfig{
-		Node: o.node, XDSSocket: o.socket("xds.sock"), AdminSocket: filepath.Join(admin, "admin.sock"), MaxHeapBytes: o.maxHeap,
-	})
-	if err != nil {
-		return sockets{}, err
-	}
-	file := o.socket("envoy.json")
-	if err := os.WriteFile(file+".new", bootstrap, 0o600); err != nil {
-		return sockets{}, fmt.Errorf("write Envoy's bootstrap: %w", err)
-	}
-	if err := give(file+".new", o.proxyID, 0o640); err != nil {
-		return sockets{}, err
-	}
-	if err := os.Rename(file+".new", file); err != nil {
-		return sockets{}, fmt.Errorf("write Envoy's bootstrap: %w", err)
-	}
-	var s sockets
-	if s.xds, err = launch.Listen(o.socket("xds.sock"), o.proxyID); err != nil {
-		return sockets{}, err
-	}
-	if s.launch, err = launch.Listen(o.socket("launch.sock"), o.proxyID); err != nil {
-		return sockets{}, errors.Join(err, s.xds.Close())
-	}
-	return s, nil
-}
-
-// give lets the group have path with the mode.
-func give(path string, gid int, mode os.FileMode) error {
-	if err := errors.Join(os.Chown(path, -1, gid), os.Chmod(path, mode)); err != nil {
-		return fmt.Errorf("give %s to group %d, which has to be one of this process's: %w", path, gid, err)
-	}
-	return nil
-}
-
 func watch(ctx context.Context, log logr.Logger, changed chan struct{}, dirs []string) error {
 	for ctx.Err() == nil {
 		if err := links.Watch(ctx, changed, dirs...); err != nil {
@@ -211,37 +157,5 @@ func serveMetrics(ctx context.Context, addr string, m *enforcer.Metrics) error {
 	if err := srv.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve metrics: %w", err)
 	}
-	return nil
-}
-
-// clean removes everything that an enforcer leaves on the node.
-func clean(log logr.Logger, o options) error {
-	err := errors.Join(
-		bpf.Remove(bpf.Config{PinPath: o.pins, CgroupRoot: o.cgroup}),
-		proxyns.Remove(),
-		empty(o.run), empty(o.state),
-	)
-	if err != nil {
-		return fmt.Errorf("clean the node: %w", err)
-	}
-	log.Info("the node is clean")
-	return nil
-}
-
-// empty removes what is in dir, and dir itself unless it is a mount point.
-func empty(dir string) error {
-	entries, err := os.ReadDir(dir)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("list %s: %w", dir, err)
-	}
-	for _, e := range entries {
-		if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
-			return fmt.Errorf("remove %s: %w", e.Name(), err)
-		}
-	}
-	os.Remove(dir) // a mount point stays
 	return nil
 }

@@ -1,0 +1,45 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/go-logr/logr"
+
+	"github.com/septum-dev/septum/bpf"
+	"github.com/septum-dev/septum/enforcer/proxyns"
+)
+
+// clean removes everything that an enforcer leaves on the node.
+func clean(log logr.Logger, o options) error {
+	err := errors.Join(
+		bpf.Remove(bpf.Config{PinPath: o.pins, CgroupRoot: o.cgroup}),
+		proxyns.Remove(),
+		empty(o.run), empty(o.state),
+	)
+	if err != nil {
+		return fmt.Errorf("clean the node: %w", err)
+	}
+	log.Info("the node is clean")
+	return nil
+}
+
+// empty removes what is in dir, and dir itself unless it is a mount point.
+func empty(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("list %s: %w", dir, err)
+	}
+	for _, e := range entries {
+		if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
+			return fmt.Errorf("remove %s: %w", e.Name(), err)
+		}
+	}
+	os.Remove(dir) // a mount point stays
+	return nil
+}

@@ -1,0 +1,64 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+
+	"github.com/septum-dev/septum/enforcer/launch"
+	"github.com/septum-dev/septum/xds/envoy"
+)
+
+// sockets are what the proxy pod connects to.
+type sockets struct{ xds, launch *net.UnixListener }
+
+// listen makes the run directory, Envoy's bootstrap and the sockets in it. All of it is
+// for the proxy's group only.
+func listen(o options) (sockets, error) {
+	admin := o.socket("admin")
+	for _, dir := range []struct {
+		path string
+		mode os.FileMode
+	}{{o.run, 0o750}, {admin, 0o770}} {
+		if err := os.MkdirAll(dir.path, dir.mode); err != nil {
+			return sockets{}, fmt.Errorf("make directory for the proxy: %w", err)
+		}
+		if err := give(dir.path, o.proxyID, dir.mode); err != nil {
+			return sockets{}, err
+		}
+	}
+	bootstrap, err := envoy.Bootstrap(envoy.BootstrapConfig{
+		Node: o.node, XDSSocket: o.socket("xds.sock"), AdminSocket: filepath.Join(admin, "admin.sock"), MaxHeapBytes: o.maxHeap,
+	})
+	if err != nil {
+		return sockets{}, err
+	}
+	file := o.socket("envoy.json")
+	if err := os.WriteFile(file+".new", bootstrap, 0o600); err != nil {
+		return sockets{}, fmt.Errorf("write Envoy's bootstrap: %w", err)
+	}
+	if err := give(file+".new", o.proxyID, 0o640); err != nil {
+		return sockets{}, err
+	}
+	if err := os.Rename(file+".new", file); err != nil {
+		return sockets{}, fmt.Errorf("write Envoy's bootstrap: %w", err)
+	}
+	var s sockets
+	if s.xds, err = launch.Listen(o.socket("xds.sock"), o.proxyID); err != nil {
+		return sockets{}, err
+	}
+	if s.launch, err = launch.Listen(o.socket("launch.sock"), o.proxyID); err != nil {
+		return sockets{}, errors.Join(err, s.xds.Close())
+	}
+	return s, nil
+}
+
+// give lets the group have path with the mode.
+func give(path string, gid int, mode os.FileMode) error {
+	if err := errors.Join(os.Chown(path, -1, gid), os.Chmod(path, mode)); err != nil {
+		return fmt.Errorf("give %s to group %d, which has to be one of this process's: %w", path, gid, err)
+	}
+	return nil
+}
