@@ -90,20 +90,24 @@ func serve(fd int, to string) error {
 
 // carry copies both ways until both are done; each end's half-close reaches the other.
 func carry(client *net.TCPConn, to string) {
-	defer client.Close()
+	defer func() { _ = client.Close() }()
 	conn, err := net.DialTimeout("tcp", to, 5*time.Second)
 	if err != nil {
 		return
 	}
 	server := conn.(*net.TCPConn)
-	defer server.Close()
+	defer func() { _ = server.Close() }()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		io.Copy(server, client)
-		server.CloseWrite()
+		pipe(server, client)
 	}()
-	io.Copy(client, server)
-	client.CloseWrite()
+	pipe(client, server)
 	<-done
+}
+
+// pipe copies one way until that way ends; an error ends it as an end of file does.
+func pipe(to, from *net.TCPConn) {
+	_, _ = io.Copy(to, from)
+	_ = to.CloseWrite()
 }
