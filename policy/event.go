@@ -72,4 +72,7 @@ type HTTPEvent struct {
 	// Code is the response's status; 0 if there was none.
 	Code    int
 	Latency time.Duration
+	// Mismatched are the names of headers that did not match a rule which lets such
+	// requests through, sorted.
+	Mismatched []string
 }

@@ -30,7 +30,6 @@ func (h HeaderMatch) holds(header map[string][]string, deny bool) bool {
 
 // otherSpelling says whether the header is there under a name that differs in "-" and "_" only.
 func (h HeaderMatch) otherSpelling(header map[string][]string) bool {
-	dashes := func(name string) string { return strings.ReplaceAll(name, "_", "-") }
 	if strings.Count(dashes(h.Name), "-") > maxSeparators {
 		return true
 	}

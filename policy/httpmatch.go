@@ -16,7 +16,9 @@ func (r HTTPRule) holds(req HTTPRequest) bool {
 	if len(r.Hosts) > 0 && !slices.ContainsFunc(r.Hosts, func(m StringMatch) bool { return hostHolds(m, host, deny) }) {
 		return false
 	}
-	return !slices.ContainsFunc(r.Headers, func(h HeaderMatch) bool { return !h.holds(req.Header, deny) })
+	return !slices.ContainsFunc(r.Headers, func(h HeaderMatch) bool {
+		return h.Mismatch == MismatchRefuse && !h.holds(req.Header, deny)
+	})
 }
 
 // pathHolds compares the path with its query. For a deny rule it is enough that it holds

@@ -159,7 +159,7 @@ type HTTPRule struct {
 	Path StringMatch
 	// Hosts are alternatives, compared in lower case, without port and trailing dot; none is every host.
 	Hosts []StringMatch
-	// Headers must all hold.
+	// Headers must all hold, but for those with a Mismatch that lets requests through.
 	Headers []HeaderMatch
 }
 
@@ -172,6 +172,9 @@ type HeaderMatch struct {
 	Name string
 	// Value MatchAny is a presence match.
 	Value StringMatch
+	// Mismatch other than MismatchRefuse makes it no condition: it then says what is done
+	// with a header that does not match. Allow rules alone have it, with MatchExact or MatchAny.
+	Mismatch Mismatch
 }
 
 // StringMatch compares one string. The zero value matches every string.

@@ -136,10 +136,11 @@ func httpFromProto(in *septumpb.HTTPRule) (policy.HTTPRule, error) {
 	}
 	for i, h := range in.GetHeaders() {
 		value, err := matchFromProto("value", h.GetValue())
-		if err := errors.Join(err, notEmpty("name", h.GetName())); err != nil {
+		mismatch, errMismatch := enum("mismatch", h.GetMismatch(), uint32(policy.MismatchReplace))
+		if err := errors.Join(err, errMismatch, notEmpty("name", h.GetName())); err != nil {
 			return out, fmt.Errorf("headers[%d]: %w", i, err)
 		}
-		out.Headers = append(out.Headers, policy.HeaderMatch{Name: h.GetName(), Value: value})
+		out.Headers = append(out.Headers, policy.HeaderMatch{Name: h.GetName(), Value: value, Mismatch: policy.Mismatch(mismatch)})
 	}
 	return out, nil
 }

@@ -132,7 +132,7 @@ func classToProto(c policy.Class) *septumpb.Class {
 			Methods: matchesToProto(r.Methods), Hosts: matchesToProto(r.Hosts),
 		}
 		for _, h := range r.Headers {
-			rule.Headers = append(rule.Headers, &septumpb.HeaderMatch{Name: h.Name, Value: matchToProto(h.Value)})
+			rule.Headers = append(rule.Headers, &septumpb.HeaderMatch{Name: h.Name, Value: matchToProto(h.Value), Mismatch: uint32(h.Mismatch)})
 		}
 		out.Http = append(out.Http, rule)
 	}

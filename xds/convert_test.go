@@ -35,7 +35,7 @@ func samplePolicy(node string) policy.NodePolicy {
 		Classes: []policy.Class{{ID: "class", Direction: policy.Ingress, Audit: true, AllowAll: &l4, HTTP: []policy.HTTPRule{{
 			ID: rule, Action: policy.Deny, Methods: []policy.StringMatch{{Kind: policy.MatchExact, Value: "GET"}},
 			Path: policy.StringMatch{Kind: policy.MatchRegex, Value: "/data(/.*)?"}, Hosts: []policy.StringMatch{{Kind: policy.MatchPrefix, Value: "a"}},
-			Headers: []policy.HeaderMatch{{Name: "x-token", Value: policy.StringMatch{}}},
+			Headers: []policy.HeaderMatch{{Name: "x-token", Value: policy.StringMatch{}}, {Name: "x-user", Value: policy.StringMatch{Kind: policy.MatchExact, Value: "a"}, Mismatch: policy.MismatchReplace}},
 		}}}},
 		Applied: []policy.AppliedPolicy{{Ref: ref, UID: "p1", Generation: 7}},
 		Addresses: []policy.Address{

@@ -90,15 +90,45 @@ func (s *scope) ciliumHeaderMatch(in *ciliumv2.HeaderMatch, path string) (policy
 		h.Value = policy.StringMatch{Kind: policy.MatchExact, Value: in.Value}
 	}
 	good := s.headerName(in.Name, path+".name") && s.headerValue(in.Value, path+".value")
-	if in.Mismatch != "" {
-		s.unsupported(path+".mismatch", "actions on mismatch are not supported yet: the rule allows nothing; leave mismatch out to refuse what does not match")
-		good = false
-	}
+	good = s.mismatch(&h, in.Mismatch, path+".mismatch") && good
 	if in.Secret != nil {
 		s.unsupported(path+".secret", "values in secrets are not supported yet: the rule allows nothing; use value")
 		good = false
 	}
 	return h, good
+}
+
+// mismatch reads what is done with a header that does not match.
+func (s *scope) mismatch(h *policy.HeaderMatch, action, path string) bool {
+	actions := map[string]policy.Mismatch{"": policy.MismatchRefuse, "LOG": policy.MismatchLog, "ADD": policy.MismatchAdd,
+		"DELETE": policy.MismatchDelete, "REPLACE": policy.MismatchReplace}
+	var known bool
+	h.Mismatch, known = actions[action]
+	switch {
+	case !known:
+		s.invalid(path, "%q is none of LOG, ADD, DELETE and REPLACE", action)
+		return false
+	case h.Mismatch != policy.MismatchRefuse && h.Mismatch != policy.MismatchLog && framing(h.Name):
+		s.unsupported(path, "%q belongs to the connection or the proxy, and cannot be changed: the rule allows nothing", h.Name)
+		return false
+	case h.Mismatch != policy.MismatchRefuse && strings.Count(strings.ReplaceAll(h.Name, "_", "-"), "-") > maxChangedSeparators:
+		s.unsupported(path, "a name with more than %d dashes can be written in too many ways: the rule allows nothing", maxChangedSeparators)
+		return false
+	}
+	return true
+}
+
+// maxChangedSeparators bounds the spellings of a header that is changed.
+const maxChangedSeparators = 5
+
+// framing says whether a header decides where a message ends or what the proxy does.
+func framing(name string) bool {
+	switch name {
+	case "connection", "content-length", "expect", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding",
+		"upgrade", "x-forwarded-proto":
+		return true
+	}
+	return strings.HasPrefix(name, "x-envoy-")
 }
 
 func (s *scope) headerName(name, path string) bool {

@@ -148,7 +148,7 @@ func httpText(h policy.HTTPRule) string {
 		out += " host " + matchText(m)
 	}
 	for _, m := range h.Headers {
-		out += " header " + m.Name + " " + matchText(m.Value)
+		out += " header " + m.Name + " " + matchText(m.Value) + []string{"", " or log", " or add", " or delete", " or replace"}[m.Mismatch]
 	}
 	return out
 }

@@ -45,6 +45,9 @@ type Check struct {
 	// Rule is the path of the rule that must have decided, if HasRule; "" for none.
 	Rule    string
 	HasRule bool
+	// Headers are what the server must get of headers that the policies may change: the
+	// values by name, none for a header that must not be there.
+	Headers map[string][]string
 }
 
 // Node returns what a node must enforce in this case.

@@ -30,6 +30,20 @@ func TestDecide(t *testing.T) {
 				if d.Verdict != check.Want || check.HasRule && d.Rule.Path != check.Rule {
 					t.Errorf("%s\n got verdict %d by %q (%s)", check.Line, d.Verdict, d.Rule.Path, d.Reason)
 				}
+				if len(check.Headers) == 0 {
+					continue
+				}
+				classes := c.Node(check.Node).Classes
+				n := slices.IndexFunc(classes, func(c policy.Class) bool { return c.ID == d.Class })
+				if n < 0 {
+					t.Fatalf("%s: no class", check.Line)
+				}
+				header, _ := classes[n].Pass(*check.Request.HTTP)
+				for name, want := range check.Headers {
+					if !slices.Equal(header[name], want) {
+						t.Errorf("%s\n the server gets %s: %q", check.Line, name, header[name])
+					}
+				}
 			}
 		})
 	}

@@ -24,6 +24,7 @@
 // A request is judged at the server for ingress, at the client for egress. Either end is
 // a pod, a node ("node:n1"), a service's address ("service:demo/web") or an address.
 // Words that hold spaces are quoted as in Go. "rule=" without a value is a verdict that no
-// rule gave; without "rule=" any rule may have given it. What problems does not list must
-// not be a problem; warnings need not be listed.
+// rule gave; without "rule=" any rule may have given it. "with=x-token:v" and
+// "without=x-token" say what the server gets of a header that policies change. What problems
+// does not list must not be a problem; warnings need not be listed.
 package conformance

@@ -68,11 +68,37 @@ func (c *Check) verdict(text string) error {
 		return fmt.Errorf("unknown verdict %q", words[0])
 	}
 	for _, w := range words[1:] {
+		if ok, err := c.header(w); err != nil {
+			return err
+		} else if ok {
+			continue
+		}
 		if c.Rule, c.HasRule = strings.CutPrefix(w, "rule="); !c.HasRule {
 			return fmt.Errorf("unknown word %q", w)
 		}
 	}
 	return nil
+}
+
+// header reads "with=x-token:v" and "without=x-token".
+func (c *Check) header(word string) (bool, error) {
+	if c.Headers == nil {
+		c.Headers = map[string][]string{}
+	}
+	if name, ok := strings.CutPrefix(word, "without="); ok {
+		c.Headers[name] = nil
+		return true, nil
+	}
+	text, ok := strings.CutPrefix(word, "with=")
+	if !ok {
+		return false, nil
+	}
+	name, value, ok := strings.Cut(text, ":")
+	if !ok {
+		return false, fmt.Errorf("a header is name:value: %q", text)
+	}
+	c.Headers[name] = append(c.Headers[name], value)
+	return true, nil
 }
 
 // protocolPort reads "tcp/80"; for ICMP the number is the type.

@@ -1,7 +1,9 @@
 package envoy
 
 import (
+	"maps"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -70,6 +72,7 @@ func eventFor(entry *logdatav3.HTTPAccessLogEntry, d policy.Direction) policy.Ev
 			Latency: latency(common),
 		},
 	}
+	event.HTTP.Mismatched = slices.Sorted(maps.Keys(common.GetMetadata().GetFilterMetadata()[headersFilter].GetFields()))
 	event.Verdict, event.Rule, event.DropReason = verdictOf(common)
 	return event
 }

@@ -1,6 +1,7 @@
 package envoy
 
 import (
+	"net/http"
 	"slices"
 	"testing"
 	"time"
@@ -51,12 +52,25 @@ func TestConformance(t *testing.T) {
 	if len(all) < 50 {
 		t.Fatalf("%d requests of the table are for Envoy: has it lost its HTTP?", len(all))
 	}
-	e := startEnvoy(t, echo(t, hello))
+	got := make(chan http.Header, 1)
+	e := startEnvoy(t, echo(t, func(w http.ResponseWriter, r *http.Request) {
+		got <- r.Header
+		hello(w, r)
+	}))
 	addrs := e.apply(t, classes...)
 	for _, j := range all {
 		c := dialHTTP(t, addrs[j.class.ID])
 		code := c.do(t, *j.check.Request.HTTP)
 		c.conn.Close()
+		var header http.Header
+		if code == http.StatusOK {
+			header = <-got
+		}
+		for name, want := range j.check.Headers {
+			if values := header[http.CanonicalHeaderKey(name)]; !slices.Equal(values, want) {
+				t.Errorf("%s: %s\n the server got %s: %q", j.name, j.check.Line, name, values)
+			}
+		}
 		var ev policy.Event
 		select {
 		case ev = <-e.events:

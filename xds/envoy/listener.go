@@ -88,6 +88,7 @@ func listenerFor(id policy.ClassID, d policy.Direction, port uint16) *listenerv3
 func httpFilters() []*hcmv3.HttpFilter {
 	return []*hcmv3.HttpFilter{
 		{Name: rbacFilter, ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: anyFor(&rbacfilterv3.RBAC{})}},
+		headerFilter(),
 		{Name: "envoy.filters.http.router", ConfigType: &hcmv3.HttpFilter_TypedConfig{
 			TypedConfig: anyFor(&routerv3.Router{SuppressEnvoyHeaders: true})}},
 	}

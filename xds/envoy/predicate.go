@@ -33,7 +33,9 @@ func conditionsFor(rule policy.HTTPRule) []*predicate {
 		out = append(out, or(hosts...))
 	}
 	for _, h := range rule.Headers {
-		out = append(out, headerFor(h, rule.Action))
+		if h.Mismatch == policy.MismatchRefuse {
+			out = append(out, headerFor(h, rule.Action))
+		}
 	}
 	return out
 }
@@ -144,9 +146,19 @@ func denyValue(name string, m policy.StringMatch) *predicate {
 	return headerMatches(name, regexText(`(?:\C*,)?`+value+`(?:,\C*)?`))
 }
 
-// doublesOf returns the presence of each other spelling of a name with "_" for "-" or the
-// other way round; false if there are too many.
+// doublesOf returns the presence of each other spelling of a name; false if there are too many.
 func doublesOf(name string) ([]*predicate, bool) {
+	names, ok := spellingsOf(name)
+	var out []*predicate
+	for _, s := range names {
+		out = append(out, headerMatches(s, anyText()))
+	}
+	return out, ok
+}
+
+// spellingsOf returns each other spelling of a name with "_" for "-" or the other way
+// round; false if there are too many.
+func spellingsOf(name string) ([]string, bool) {
 	var at []int
 	for i, c := range name {
 		if c == '-' || c == '_' {
@@ -156,14 +168,14 @@ func doublesOf(name string) ([]*predicate, bool) {
 	if len(at) > maxDoubles {
 		return nil, false
 	}
-	var out []*predicate
+	var out []string
 	for bits := range 1 << len(at) {
 		spelling := []byte(name)
 		for i, pos := range at {
 			spelling[pos] = "-_"[bits>>i&1]
 		}
 		if s := string(spelling); s != name {
-			out = append(out, headerMatches(s, anyText()))
+			out = append(out, s)
 		}
 	}
 	return out, true

@@ -41,6 +41,10 @@ func Resources(np policy.NodePolicy, n policy.Numbers) (Set, error) {
 			problems = append(problems, fmt.Errorf("class %q has port %d, which is %q's", class.ID, port, other))
 			continue
 		}
+		if n := len(class.HeaderActions()); n > policy.MaxHeaderActions {
+			problems = append(problems, fmt.Errorf("class %q has %d actions on headers, more than the %d that are possible", class.ID, n, policy.MaxHeaderActions))
+			continue
+		}
 		ports[port] = class.ID
 		set.Listeners = append(set.Listeners, listenerFor(class.ID, class.Direction, port))
 		set.Routes = append(set.Routes, routesFor(class))

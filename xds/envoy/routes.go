@@ -30,7 +30,7 @@ func routesFor(class policy.Class) *routev3.RouteConfiguration {
 				withoutProto(routeTo(class, path)), routeTo(class, path),
 				withoutProto(routeTo(class, connect)), routeTo(class, connect),
 			},
-			TypedPerFilterConfig: map[string]*anypb.Any{rbacFilter: anyFor(&rbacfilterv3.RBACPerRoute{Rbac: rbacFor(class)})},
+			TypedPerFilterConfig: filtersFor(class),
 		}},
 	}
 }
@@ -79,6 +79,15 @@ func markProto() []*corev3.TypedExtensionConfig {
 			}},
 		}}}),
 	}}
+}
+
+// filtersFor returns what the filters do for a class.
+func filtersFor(class policy.Class) map[string]*anypb.Any {
+	out := map[string]*anypb.Any{rbacFilter: anyFor(&rbacfilterv3.RBACPerRoute{Rbac: rbacFor(class)})}
+	if changes := headerChanges(class); changes != nil {
+		out[headersFilter] = anyFor(changes)
+	}
+	return out
 }
 
 // rbacFor returns the class's rules; in audit they are judged and refuse nothing.

@@ -804,9 +804,11 @@ func (x *StringMatch) GetValue() string {
 }
 
 type HeaderMatch struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	Value         *StringMatch           `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Value *StringMatch           `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	// mismatch is 0 for a condition; else what is done with a header that does not match.
+	Mismatch      uint32 `protobuf:"varint,3,opt,name=mismatch,proto3" json:"mismatch,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -853,6 +855,13 @@ func (x *HeaderMatch) GetValue() *StringMatch {
 		return x.Value
 	}
 	return nil
+}
+
+func (x *HeaderMatch) GetMismatch() uint32 {
+	if x != nil {
+		return x.Mismatch
+	}
+	return 0
 }
 
 type Address struct {
@@ -1645,10 +1654,11 @@ const file_septum_proto_rawDesc = "" +
 	"\aheaders\x18\x06 \x03(\v2 .septum.xds.v1alpha1.HeaderMatchR\aheaders\"7\n" +
 	"\vStringMatch\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\rR\x04kind\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value\"Y\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\"u\n" +
 	"\vHeaderMatch\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x126\n" +
-	"\x05value\x18\x02 \x01(\v2 .septum.xds.v1alpha1.StringMatchR\x05value\"\x9d\x01\n" +
+	"\x05value\x18\x02 \x01(\v2 .septum.xds.v1alpha1.StringMatchR\x05value\x12\x1a\n" +
+	"\bmismatch\x18\x03 \x01(\rR\bmismatch\"\x9d\x01\n" +
 	"\aAddress\x12\x16\n" +
 	"\x06prefix\x18\x01 \x01(\tR\x06prefix\x12\x1a\n" +
 	"\bidentity\x18\x02 \x01(\rR\bidentity\x12\x12\n" +

@@ -70,9 +70,9 @@ type HTTPRule struct {
 // without one it must be there.
 type HeaderMatch struct {
 	// What to do with a request that does not match. Left out: it is refused.
-	// LOG lets it through and logs it; ADD, DELETE and REPLACE change the
-	// header. Not supported by Septum yet: the rule allows nothing, and the
-	// condition Accepted says so.
+	// LOG lets it through and logs it; ADD adds the value, DELETE takes the
+	// header away, and REPLACE makes the value the header's only one. Every
+	// rule whose conditions hold does so, not only the first.
 	// +optional
 	// +kubebuilder:validation:Enum=LOG;ADD;DELETE;REPLACE
 	Mismatch string `json:"mismatch,omitempty"`
