@@ -63,14 +63,22 @@ func (c Class) DecideHTTP(req HTTPRequest) Decision {
 		return refuse(c.Audit, RuleID{}, reason)
 	}
 	for _, r := range c.HTTP {
-		if r.Action == Deny && r.holds(req) {
+		if r.Action == Deny && !r.Audit && r.holds(req) {
 			return refuse(c.Audit, r.ID, "denied by rule")
+		}
+	}
+	for _, r := range c.HTTP {
+		if r.Action == Deny && r.Audit && r.holds(req) {
+			return refuse(true, r.ID, "denied by rule")
 		}
 	}
 	for _, r := range c.HTTP {
 		if r.Action == Allow && r.holds(req) {
 			return Decision{Verdict: Forwarded, Rule: r.ID, Reason: "allowed by rule"}
 		}
+	}
+	if c.AllowAll != nil && c.AuditRest {
+		return refuse(true, *c.AllowAll, "no rule matched")
 	}
 	if c.AllowAll != nil {
 		return Decision{Verdict: Forwarded, Rule: *c.AllowAll, Reason: "allowed by rule"}

@@ -116,6 +116,15 @@ func (f *folder) class(l4, l7 []*rule) ClassID {
 			allowAll = r
 		}
 	}
+	if allowAll == nil {
+		for _, r := range l7 {
+			http, ok := r.l7.(*HTTP)
+			if ok && http.Audit && (out.AllowAll == nil || CompareRuleIDs(r.id, *out.AllowAll) < 0) {
+				id := r.id
+				out.AllowAll, out.AuditRest = &id, true
+			}
+		}
+	}
 	var keys []string
 	for _, r := range l7 {
 		if slices.Contains(keys, r.key) {

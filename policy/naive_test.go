@@ -31,6 +31,7 @@ type answer struct {
 	class   string
 	http    []HTTPRule
 	all     bool
+	audit   bool
 }
 
 func decideNaively(s Snapshot, req Request) Verdict {
@@ -96,8 +97,13 @@ func escapedSlash(path string) bool {
 
 func (a answer) judgeHTTP(path string) Verdict {
 	for _, r := range a.http {
-		if r.Action == Deny && (r.Path.holds(path, true) || r.Path.holds(strings.SplitN(path, "?", 2)[0], true)) {
+		if r.Action == Deny && !r.Audit && (r.Path.holds(path, true) || r.Path.holds(strings.SplitN(path, "?", 2)[0], true)) {
 			return Denied
+		}
+	}
+	for _, r := range a.http {
+		if r.Action == Deny && r.Audit && (r.Path.holds(path, true) || r.Path.holds(strings.SplitN(path, "?", 2)[0], true)) {
+			return Audited
 		}
 	}
 	for _, r := range a.http {
@@ -107,6 +113,9 @@ func (a answer) judgeHTTP(path string) Verdict {
 	}
 	if a.all {
 		return Forwarded
+	}
+	if a.audit {
+		return Audited
 	}
 	return Denied
 }
@@ -177,6 +186,7 @@ func (n *naive) one(labels Labels, who end) answer {
 			default:
 				l7 = append(l7, r)
 				wideL7 = wideL7 || r.AnyPeer
+				out.audit = out.audit || h.Audit
 				open = open || !s.DefaultDeny || soft && !n.defaultDeny
 				for _, one := range h.Rules {
 					if one.Action == Deny && soft {

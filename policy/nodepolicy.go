@@ -92,6 +92,9 @@ type Class struct {
 	// AllowAll is set when an L4 rule allows what no HTTP rule denies: everything else
 	// goes on and is seen. It is the L4 rule that does so.
 	AllowAll *RuleID
+	// AuditRest is true when AllowAll is an L7 rule in Audit mode: what no other rule
+	// allows goes on and is reported.
+	AuditRest bool
 	// Audit is true where nothing is to be refused.
 	Audit bool
 }

@@ -136,12 +136,12 @@ func (d *draw) port() Port {
 }
 
 func (d *draw) http(id RuleID) *HTTP {
-	h := &HTTP{}
+	h := &HTTP{Audit: d.yes(5)}
 	for i := range d.n(3) {
 		r := HTTPRule{ID: RuleID{Policy: id.Policy, Path: fmt.Sprintf("%s.http[%d]", id.Path, i)}}
 		r.Path = pick(d, StringMatch{}, StringMatch{MatchExact, "/a"}, StringMatch{MatchPrefix, "/a"}, StringMatch{MatchRegex, "/(a|b)"})
 		if d.yes(3) {
-			r.Action = Deny
+			r.Action, r.Audit = Deny, h.Audit
 		}
 		h.Rules = append(h.Rules, r)
 	}

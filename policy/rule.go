@@ -143,6 +143,9 @@ type L7 interface{ isL7() }
 // method and path. No rules allow nothing: ingest makes `http: []` an L4 rule.
 type HTTP struct {
 	Rules []HTTPRule
+	// Audit lets through, and reports, what the rules refuse. The deny rules in it have
+	// Audit too.
+	Audit bool
 }
 
 func (*HTTP) isL7() {}
@@ -152,6 +155,8 @@ type HTTPRule struct {
 	// ID.Path is "spec.ingress[0].toPorts[0].rules.http[0]".
 	ID     RuleID
 	Action Action
+	// Audit makes a deny rule report what it would have refused.
+	Audit bool
 	// Methods are alternatives, compared by case; none is every method.
 	Methods []StringMatch
 	// Path is compared with the normalised path and its query, in a deny rule also without

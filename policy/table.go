@@ -49,7 +49,7 @@ func (in tableInput) rules() (rules []rule, defaultDeny, audit bool) {
 }
 
 func withoutDenies(h *HTTP) *HTTP {
-	return &HTTP{Rules: slices.DeleteFunc(slices.Clone(h.Rules), func(r HTTPRule) bool { return r.Action == Deny })}
+	return &HTTP{Audit: h.Audit, Rules: slices.DeleteFunc(slices.Clone(h.Rules), func(r HTTPRule) bool { return r.Action == Deny })}
 }
 
 // id names the table by which rules it is made of and how they are read, not by their text.

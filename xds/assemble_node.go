@@ -101,7 +101,7 @@ func ruleFromProto(in *septumpb.RuleID) (policy.RuleID, error) {
 }
 
 func classFromProto(in *septumpb.Class) (policy.Class, error) {
-	out := policy.Class{ID: policy.ClassID(in.GetId()), Audit: in.GetAudit()}
+	out := policy.Class{ID: policy.ClassID(in.GetId()), Audit: in.GetAudit(), AuditRest: in.GetAuditRest()}
 	direction, err := enum("direction", in.GetDirection(), uint32(policy.Egress))
 	if err := errors.Join(err, notEmpty("id", in.GetId()), atMost("http", len(in.GetHttp()), maxList)); err != nil {
 		return out, err
@@ -130,7 +130,7 @@ func httpFromProto(in *septumpb.HTTPRule) (policy.HTTPRule, error) {
 	path, errPath := matchFromProto("path", in.GetPath())
 	methods, errMethods := matchesFromProto("methods", in.GetMethods())
 	hosts, errHosts := matchesFromProto("hosts", in.GetHosts())
-	out := policy.HTTPRule{ID: id, Action: policy.Action(action), Methods: methods, Path: path, Hosts: hosts}
+	out := policy.HTTPRule{ID: id, Action: policy.Action(action), Audit: in.GetAudit(), Methods: methods, Path: path, Hosts: hosts}
 	if err := errors.Join(errID, errAction, errPath, errMethods, errHosts, atMost("headers", len(in.GetHeaders()), maxList)); err != nil {
 		return out, err
 	}

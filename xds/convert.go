@@ -122,13 +122,13 @@ func ruleToProto(r policy.RuleID) *septumpb.RuleID {
 }
 
 func classToProto(c policy.Class) *septumpb.Class {
-	out := &septumpb.Class{Id: string(c.ID), Direction: uint32(c.Direction), Audit: c.Audit}
+	out := &septumpb.Class{Id: string(c.ID), Direction: uint32(c.Direction), Audit: c.Audit, AuditRest: c.AuditRest}
 	if c.AllowAll != nil {
 		out.AllowAll = ruleToProto(*c.AllowAll)
 	}
 	for _, r := range c.HTTP {
 		rule := &septumpb.HTTPRule{
-			Id: ruleToProto(r.ID), Action: uint32(r.Action), Path: matchToProto(r.Path),
+			Id: ruleToProto(r.ID), Action: uint32(r.Action), Audit: r.Audit, Path: matchToProto(r.Path),
 			Methods: matchesToProto(r.Methods), Hosts: matchesToProto(r.Hosts),
 		}
 		for _, h := range r.Headers {

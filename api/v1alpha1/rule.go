@@ -56,9 +56,12 @@ type TrafficRule struct {
 	// +kubebuilder:default=Allow
 	Action RuleAction `json:"action,omitempty"`
 
-	// Audit reports what this rule would refuse, and lets it through. Not
-	// supported yet for a single rule: it is enforced, and the condition
-	// Accepted says so. Use the policy's own mode.
+	// Audit reports the requests that this rule's http or grpc entries would
+	// refuse, and lets them through: like a rule without them, it opens its
+	// ports to its peers, also for what other policies' entries do not allow;
+	// only entries with `action: Deny` of rules that are enforced still refuse.
+	// Not supported for a rule with `action: Deny`: it is enforced, and the
+	// condition Accepted says so.
 	// +optional
 	Mode PolicyMode `json:"mode,omitempty"`
 

@@ -24,6 +24,8 @@ type scope struct {
 	*reporter
 	// namespace is the policy's; "" for a cluster-wide one.
 	namespace string
+	// audit is true for a native policy in Audit mode.
+	audit bool
 }
 
 // policy converts one object. It returns no policy for an object of another kind, and

@@ -40,7 +40,7 @@ func (s *scope) podSelector(in *v1alpha1.PodPeer, path string) *policy.Selector 
 // native converts a native policy with its subject; nil if that is wrong.
 func (s *scope) native(p *policy.Policy, subject *policy.Selector, in *v1alpha1.PolicyRules) {
 	if in.Mode == v1alpha1.ModeAudit {
-		p.Mode = policy.Audit
+		p.Mode, s.audit = policy.Audit, true
 	}
 	if in.FailurePolicy == v1alpha1.FailOpen {
 		s.unsupported("spec.failurePolicy", "Open is not supported yet: connections that cannot be judged are refused, as with Closed")

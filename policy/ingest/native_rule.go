@@ -24,10 +24,8 @@ func (s *scope) nativeRule(in *v1alpha1.TrafficRule, who peers, named bool, path
 		s.invalid(path+field, format, args...)
 		broken = true
 	}
-	if in.Mode == v1alpha1.ModeAudit {
-		s.unsupported(path+".mode", "Audit for a single rule is not supported yet: the rule is enforced; use spec.mode")
-	}
 	l7 := in.HTTP != nil || in.GRPC != nil
+	s.ruleMode(in.Mode, deny, l7, path+".mode")
 	switch {
 	case in.Action != "" && in.Action != v1alpha1.ActionAllow && !deny:
 		wrong(".action", "%q is neither Allow nor Deny", in.Action)
@@ -67,6 +65,9 @@ func (s *scope) nativeRule(in *v1alpha1.TrafficRule, who peers, named bool, path
 		s.warnTLSPorts(ports, path)
 		http := &policy.HTTP{Rules: append(s.nativeHTTP(in.HTTP, path+".http"), s.nativeGRPC(in.GRPC, path+".grpc")...)}
 		broken = broken || len(http.Rules) == 0
+		if in.Mode == v1alpha1.ModeAudit {
+			auditHTTP(http)
+		}
 		r.L7 = http
 	}
 	r.AnyPeer, r.Ports = who.any, ports
@@ -79,6 +80,29 @@ func (s *scope) nativeRule(in *v1alpha1.TrafficRule, who peers, named bool, path
 		return nil
 	}
 	return []policy.Rule{r}
+}
+
+// ruleMode reports modes of a single rule that it cannot have.
+func (s *scope) ruleMode(mode v1alpha1.PolicyMode, deny, l7 bool, path string) {
+	switch {
+	case mode == "" || mode == v1alpha1.ModeEnforce && !s.audit:
+	case mode == v1alpha1.ModeEnforce:
+		s.unsupported(path, "Enforce for a single rule of a policy in Audit mode is not supported: the rule refuses nothing; write it in a policy of its own")
+	case mode != v1alpha1.ModeAudit:
+		s.invalid(path, "%q is neither Enforce nor Audit: the rule is enforced", mode)
+	case deny:
+		s.unsupported(path, "Audit for a Deny rule is not supported yet: the rule is enforced; use spec.mode, or `action: Deny` of an http entry")
+	case !l7:
+		s.warn(path, policy.ReasonNoMatch, "a rule without http and grpc refuses nothing, so that there is nothing to audit")
+	}
+}
+
+// auditHTTP makes an L7 rule report what it refuses.
+func auditHTTP(http *policy.HTTP) {
+	http.Audit = true
+	for i := range http.Rules {
+		http.Rules[i].Audit = http.Rules[i].Action == policy.Deny
+	}
 }
 
 func (s *scope) nativeICMP(in []v1alpha1.ICMPType, path string) (out []policy.Port, good bool) {

@@ -87,7 +87,11 @@ func verdictOf(common *logdatav3.AccessLogCommon) (policy.Verdict, policy.RuleID
 			continue
 		}
 		name := said[prefix+"_effective_policy_id"].GetStringValue()
+		name, audited := strings.CutPrefix(name, auditPrefix)
 		rule, _ := decodeRule(name)
+		if result == "allowed" && audited {
+			return policy.Audited, rule, "refused but for the rule's mode"
+		}
 		if result == "allowed" {
 			return policy.Forwarded, rule, ""
 		}

@@ -62,7 +62,7 @@ func explains(class policy.Class, id policy.RuleID, req policy.HTTPRequest, want
 	}
 	for _, r := range class.HTTP {
 		if r.ID == id {
-			alone := policy.Class{HTTP: []policy.HTTPRule{r}, Audit: class.Audit, AllowAll: class.AllowAll}
+			alone := policy.Class{HTTP: []policy.HTTPRule{r}, Audit: class.Audit, AllowAll: class.AllowAll, AuditRest: class.AuditRest}
 			d := alone.DecideHTTP(req)
 			return d.Verdict == want.Verdict && d.Rule == id
 		}
@@ -77,7 +77,7 @@ func randomClass(draw *rand.Rand, i int) policy.Class {
 	for range draw.IntN(6) {
 		rule := policy.HTTPRule{Path: randomPathMatch(draw)}
 		if draw.IntN(4) == 0 {
-			rule.Action = policy.Deny
+			rule.Action, rule.Audit = policy.Deny, draw.IntN(3) == 0
 		}
 		for range draw.IntN(3) {
 			rule.Methods = append(rule.Methods, pick(draw, exact("GET"), exact("POST"), regex("GET|PUT"), regex("P.*"), regex("P(U|OS)T"), prefix("DEL")))
@@ -96,7 +96,7 @@ func randomClass(draw *rand.Rand, i int) policy.Class {
 	class := classOf(policy.ClassID(fmt.Sprintf("c%d", i)), rules...)
 	if draw.IntN(6) == 0 {
 		id := ruleID("spec.ingress[1]")
-		class.AllowAll = &id
+		class.AllowAll, class.AuditRest = &id, draw.IntN(2) == 0
 	}
 	class.Audit = draw.IntN(8) == 0
 	return class

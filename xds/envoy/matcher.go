@@ -33,14 +33,17 @@ type entries struct {
 }
 
 // matcherFor returns the tree that judges a class's requests: what could be read in two
-// ways, then the denies, then the allows; in each by exact path, by prefix, and last
+// ways, then the denies, those in audit, then the allows; in each by exact path, by prefix, and last
 // what has no beginning to be found by. What is not found in one step goes on to the next.
 func matcherFor(class policy.Class) *matcher {
 	last := denied(defaultDeny)
 	if class.AllowAll != nil {
 		last = allowed(encodeRule(*class.AllowAll))
+		if class.AuditRest {
+			last = allowed(auditPrefix + encodeRule(*class.AllowAll))
+		}
 	}
-	var deny, allow []policy.HTTPRule
+	var deny, audit, allow []policy.HTTPRule
 	var j judged
 	for _, rule := range class.HTTP {
 		if !compiles(rule) {
@@ -49,19 +52,22 @@ func matcherFor(class policy.Class) *matcher {
 			if rule.Action == policy.Allow {
 				continue
 			}
-			rule = policy.HTTPRule{ID: rule.ID, Action: policy.Deny}
+			rule = policy.HTTPRule{ID: rule.ID, Action: policy.Deny, Audit: rule.Audit}
 		}
 		j.paths = j.paths || rule.Path.Kind != policy.MatchAny
 		j.deniedPaths = j.deniedPaths || rule.Path.Kind != policy.MatchAny && rule.Action == policy.Deny
 		j.hosts = j.hosts || len(rule.Hosts) > 0
-		if rule.Action == policy.Deny {
-			deny = append(deny, rule)
-		} else {
+		switch {
+		case rule.Action == policy.Allow:
 			allow = append(allow, rule)
+		case rule.Audit:
+			audit = append(audit, rule)
+		default:
+			deny = append(deny, rule)
 		}
 	}
 	// With AllowAll the allows decide nothing, but name the rule.
-	next := stage(deny, stage(allow, act(last)))
+	next := stage(deny, stage(audit, stage(allow, act(last))))
 	unclear := []entry{{more: badPath(j), then: denied(badPathDeny)}}
 	if j.hosts {
 		unclear = append(unclear, entry{more: twoHosts(), then: denied(twoHostsDeny)})

@@ -116,7 +116,10 @@ func denied(name string) *rbacv3.Action {
 }
 
 func actionFor(rule policy.HTTPRule) *rbacv3.Action {
-	if rule.Action == policy.Deny {
+	switch {
+	case rule.Action == policy.Deny && rule.Audit:
+		return allowed(auditPrefix + encodeRule(rule.ID))
+	case rule.Action == policy.Deny:
 		return denied(encodeRule(rule.ID))
 	}
 	return allowed(encodeRule(rule.ID))

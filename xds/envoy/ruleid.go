@@ -17,6 +17,9 @@ func encodeRule(id policy.RuleID) string {
 	return strings.Join(parts, "/")
 }
 
+// auditPrefix begins the name of a rule that lets a request through which it is to report.
+const auditPrefix = "septum:audit:"
+
 // decodeRule is the other way round; false for what names no rule.
 func decodeRule(s string) (policy.RuleID, bool) {
 	parts := strings.Split(s, "/")

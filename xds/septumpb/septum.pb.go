@@ -592,12 +592,14 @@ func (x *RuleID) GetRuleName() string {
 }
 
 type Class struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	Direction     uint32                 `protobuf:"varint,2,opt,name=direction,proto3" json:"direction,omitempty"`
-	Http          []*HTTPRule            `protobuf:"bytes,3,rep,name=http,proto3" json:"http,omitempty"`
-	AllowAll      *RuleID                `protobuf:"bytes,4,opt,name=allow_all,json=allowAll,proto3" json:"allow_all,omitempty"`
-	Audit         bool                   `protobuf:"varint,5,opt,name=audit,proto3" json:"audit,omitempty"`
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Id        string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Direction uint32                 `protobuf:"varint,2,opt,name=direction,proto3" json:"direction,omitempty"`
+	Http      []*HTTPRule            `protobuf:"bytes,3,rep,name=http,proto3" json:"http,omitempty"`
+	AllowAll  *RuleID                `protobuf:"bytes,4,opt,name=allow_all,json=allowAll,proto3" json:"allow_all,omitempty"`
+	Audit     bool                   `protobuf:"varint,5,opt,name=audit,proto3" json:"audit,omitempty"`
+	// audit_rest is true when allow_all is a rule in Audit mode.
+	AuditRest     bool `protobuf:"varint,6,opt,name=audit_rest,json=auditRest,proto3" json:"audit_rest,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -667,14 +669,23 @@ func (x *Class) GetAudit() bool {
 	return false
 }
 
+func (x *Class) GetAuditRest() bool {
+	if x != nil {
+		return x.AuditRest
+	}
+	return false
+}
+
 type HTTPRule struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            *RuleID                `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	Action        uint32                 `protobuf:"varint,2,opt,name=action,proto3" json:"action,omitempty"`
-	Methods       []*StringMatch         `protobuf:"bytes,3,rep,name=methods,proto3" json:"methods,omitempty"`
-	Path          *StringMatch           `protobuf:"bytes,4,opt,name=path,proto3" json:"path,omitempty"`
-	Hosts         []*StringMatch         `protobuf:"bytes,5,rep,name=hosts,proto3" json:"hosts,omitempty"`
-	Headers       []*HeaderMatch         `protobuf:"bytes,6,rep,name=headers,proto3" json:"headers,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Id      *RuleID                `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Action  uint32                 `protobuf:"varint,2,opt,name=action,proto3" json:"action,omitempty"`
+	Methods []*StringMatch         `protobuf:"bytes,3,rep,name=methods,proto3" json:"methods,omitempty"`
+	Path    *StringMatch           `protobuf:"bytes,4,opt,name=path,proto3" json:"path,omitempty"`
+	Hosts   []*StringMatch         `protobuf:"bytes,5,rep,name=hosts,proto3" json:"hosts,omitempty"`
+	Headers []*HeaderMatch         `protobuf:"bytes,6,rep,name=headers,proto3" json:"headers,omitempty"`
+	// audit makes a deny rule report what it would have refused.
+	Audit         bool `protobuf:"varint,7,opt,name=audit,proto3" json:"audit,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -749,6 +760,13 @@ func (x *HTTPRule) GetHeaders() []*HeaderMatch {
 		return x.Headers
 	}
 	return nil
+}
+
+func (x *HTTPRule) GetAudit() bool {
+	if x != nil {
+		return x.Audit
+	}
+	return false
 }
 
 type StringMatch struct {
@@ -1638,20 +1656,23 @@ const file_septum_proto_rawDesc = "" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x12\n" +
 	"\x04name\x18\x03 \x01(\tR\x04name\x12\x12\n" +
 	"\x04path\x18\x04 \x01(\tR\x04path\x12\x1b\n" +
-	"\trule_name\x18\x05 \x01(\tR\bruleName\"\xb8\x01\n" +
+	"\trule_name\x18\x05 \x01(\tR\bruleName\"\xd7\x01\n" +
 	"\x05Class\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\tdirection\x18\x02 \x01(\rR\tdirection\x121\n" +
 	"\x04http\x18\x03 \x03(\v2\x1d.septum.xds.v1alpha1.HTTPRuleR\x04http\x128\n" +
 	"\tallow_all\x18\x04 \x01(\v2\x1b.septum.xds.v1alpha1.RuleIDR\ballowAll\x12\x14\n" +
-	"\x05audit\x18\x05 \x01(\bR\x05audit\"\xb5\x02\n" +
+	"\x05audit\x18\x05 \x01(\bR\x05audit\x12\x1d\n" +
+	"\n" +
+	"audit_rest\x18\x06 \x01(\bR\tauditRest\"\xcb\x02\n" +
 	"\bHTTPRule\x12+\n" +
 	"\x02id\x18\x01 \x01(\v2\x1b.septum.xds.v1alpha1.RuleIDR\x02id\x12\x16\n" +
 	"\x06action\x18\x02 \x01(\rR\x06action\x12:\n" +
 	"\amethods\x18\x03 \x03(\v2 .septum.xds.v1alpha1.StringMatchR\amethods\x124\n" +
 	"\x04path\x18\x04 \x01(\v2 .septum.xds.v1alpha1.StringMatchR\x04path\x126\n" +
 	"\x05hosts\x18\x05 \x03(\v2 .septum.xds.v1alpha1.StringMatchR\x05hosts\x12:\n" +
-	"\aheaders\x18\x06 \x03(\v2 .septum.xds.v1alpha1.HeaderMatchR\aheaders\"7\n" +
+	"\aheaders\x18\x06 \x03(\v2 .septum.xds.v1alpha1.HeaderMatchR\aheaders\x12\x14\n" +
+	"\x05audit\x18\a \x01(\bR\x05audit\"7\n" +
 	"\vStringMatch\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\rR\x04kind\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value\"u\n" +
