@@ -24,4 +24,6 @@ const (
 	ReasonConflict     ProblemReason = "Conflict"
 	ReasonUnknownField ProblemReason = "UnknownField"
 	ReasonNoMatch      ProblemReason = "CanNotMatch"
+	// ReasonPartly warns of a service of which only some backends are allowed.
+	ReasonPartly ProblemReason = "PartlyAllowed"
 )

@@ -2,11 +2,14 @@ package policy
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 )
 
 // servicePort is one port of a service's virtual addresses, and where it leads.
 type servicePort struct {
+	// key is the service's.
+	key      string
 	identity Identity
 	protocol Protocol
 	port     uint16
@@ -24,7 +27,7 @@ func (u *universe) servicePorts() []servicePort {
 	var out []servicePort
 	for key, identity := range u.book.services {
 		for _, p := range u.services[key].Ports {
-			sp := servicePort{identity: identity, protocol: p.Protocol}
+			sp := servicePort{key: key, identity: identity, protocol: p.Protocol}
 			sp.port = p.Port
 			for _, b := range p.Backends {
 				backend := u.identityOf(b.Addr())
@@ -56,6 +59,9 @@ func (c *compiler) serviceEntries(t Table) []Entry {
 	for _, n := range c.concernedServices(t) {
 		sp := &c.servicePorts[n]
 		got := sp.judge(t)
+		if got.Verdict == Denied {
+			c.warnPartly(sp, t)
+		}
 		plain := t.verdict(sp.identity, sp.protocol, sp.port)
 		if got.Verdict != plain.Verdict || got.Class != plain.Class {
 			got.Identity, got.Protocol, got.Port, got.PrefixLen = sp.identity, sp.protocol, sp.port, 16
@@ -81,6 +87,26 @@ func (c *compiler) concernedServices(t Table) []int32 {
 	}
 	slices.Sort(out)
 	return slices.Compact(out)
+}
+
+// warnPartly tells the rules that allow some of a service port's backends, which does not
+// allow its address: the data path sees the address before a backend is chosen. Where a
+// deny rule closes the others, that is meant.
+func (c *compiler) warnPartly(sp *servicePort, t Table) {
+	var some []RuleID
+	for _, to := range sp.targets {
+		e := t.verdict(to.identity, sp.protocol, to.port)
+		if e.Verdict == Denied && len(e.Rules) > 0 {
+			return
+		}
+		if e.Verdict != Denied {
+			some = append(some, e.Rules...)
+		}
+	}
+	for _, id := range some {
+		c.report(Problem{Policy: id.Policy, Path: id.Path, Reason: ReasonPartly, Warning: true, Message: fmt.Sprintf(
+			"only some backends of service %q port %d are allowed, or not all in the same way, so that its address is refused: allow all of them, or connect to the pods themselves", sp.key, sp.port)})
+	}
 }
 
 // judge combines the verdicts on a service port's backends. None means denied.

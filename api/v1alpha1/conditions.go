@@ -37,7 +37,7 @@ type PolicyProblem struct {
 	Path string `json:"path"`
 
 	// A word for machines: Invalid, Unsupported, UnresolvedRef, Conflict,
-	// UnknownField or CanNotMatch.
+	// UnknownField, CanNotMatch or PartlyAllowed.
 	// +kubebuilder:validation:MaxLength=64
 	Reason string `json:"reason"`
 
@@ -87,6 +87,9 @@ const (
 	ReasonUnknownField = "UnknownField"
 	// ReasonCanNotMatch: a rule can never match.
 	ReasonCanNotMatch = "CanNotMatch"
+	// ReasonPartlyAllowed: a rule allows some backends of a service, and so not
+	// its address.
+	ReasonPartlyAllowed = "PartlyAllowed"
 	// ReasonResolved: ResolvedRefs is True.
 	ReasonResolved = "Resolved"
 	// ReasonUnresolvedRef: something that the policy refers to does not exist.

@@ -27,7 +27,7 @@ type Case struct {
 	// About says in words what it shows.
 	About    string
 	Snapshot policy.Snapshot
-	// Problems are those of ingest and of the compile; WantProblems are "Reason path", sorted.
+	// Problems are those of ingest and of the compile; WantProblems are "Reason path" or "warning Reason path", sorted.
 	Problems     []policy.Problem
 	WantProblems []string
 	Compiled     *policy.Compiled

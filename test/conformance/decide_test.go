@@ -17,8 +17,12 @@ func TestDecide(t *testing.T) {
 		t.Run(c.Name, func(t *testing.T) {
 			var problems []string
 			for _, p := range c.Problems {
-				if !p.Warning {
-					problems = append(problems, string(p.Reason)+" "+p.Path)
+				text := string(p.Reason) + " " + p.Path
+				if p.Warning {
+					text = "warning " + text
+				}
+				if !p.Warning || slices.Contains(c.WantProblems, text) {
+					problems = append(problems, text)
 				}
 			}
 			slices.Sort(problems)

@@ -26,5 +26,5 @@
 // Words that hold spaces are quoted as in Go. "rule=" without a value is a verdict that no
 // rule gave; without "rule=" any rule may have given it. "with=x-token:v" and
 // "without=x-token" say what the server gets of a header that policies change. What problems
-// does not list must not be a problem; warnings need not be listed.
+// does not list must not be a problem; warnings ("warning CanNotMatch spec") need not be listed.
 package conformance
