@@ -14,7 +14,7 @@ PATH=$PATH:/usr/local/go/bin
 command -v go >/dev/null 2>&1 || fail \
   "Go was not found. Install any Go of 1.18 or newer, and the right one is fetched as a module:" \
   "    apt-get install golang-go" \
-  "or unpack an archive from https://go.dev/dl and put its bin directory into PATH."
+  "or unpack the Go project's archive and put its bin directory into PATH."
 
 here=$(cd "$(dirname "$0")/.." && pwd)
 wanted=$(awk '$1 == "toolchain" { print $2 } $1 == "go" { version = "go" $2 } END { if (version) print version }' "$here/go.mod" | head -n 1)

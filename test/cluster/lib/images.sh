@@ -10,7 +10,7 @@ make_images() {
   mkdir -p "$dir"
   build_tool image
   build_tool pause
-  "$STATE/bin/image" -tag septum-pause:1 -entrypoint /pause -user 65535:65535 \
+  "$STATE/bin/image" -tag localhost/septum-pause:1 -entrypoint /pause -user 65535:65535 \
     -o "$dir/.pause.$$" "$STATE/bin/pause:/pause"
   "$STATE/bin/image" -tag septum-coredns:1 -entrypoint /coredns \
     -o "$dir/.coredns.$$" "$BIN_DIR/coredns:/coredns"
