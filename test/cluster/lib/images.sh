@@ -4,7 +4,7 @@
 # make_images packs what the cluster needs before any pod can run, once for each version.
 make_images() {
   local dir
-  dir=$BIN_DIR/images
+  dir=$(images_dir)
   build_tool forward
   if [ -e "$dir/coredns.tar" ] && [ -e "$dir/pause.tar" ]; then return 0; fi
   mkdir -p "$dir"
@@ -16,6 +16,13 @@ make_images() {
     -o "$dir/.coredns.$$" "$BIN_DIR/coredns:/coredns"
   mv "$dir/.pause.$$" "$dir/pause.tar"
   mv "$dir/.coredns.$$" "$dir/coredns.tar"
+}
+
+# images_dir is where they are kept: for other sources than before, another one.
+images_dir() {
+  local sum
+  sum=$(cat "$ROOT"/test/cluster/lib/images.sh "$ROOT"/test/cluster/{image,pause}/*.go | sha256sum)
+  printf '%s\n' "$BIN_DIR/images/${sum:0:12}"
 }
 
 build_tool() {

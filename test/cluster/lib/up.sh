@@ -26,7 +26,7 @@ cluster_up() {
   step "Waiting for containerd, and loading the cluster's own images"
   local node
   for node in "${NODES[@]}"; do wait_for 120 "containerd on $node" node_serves "$node"; done
-  cluster_load "$BIN_DIR/images/pause.tar" "$BIN_DIR/images/coredns.tar"
+  cluster_load "$(images_dir)/pause.tar" "$(images_dir)/coredns.tar"
   step "Waiting for the API server"
   wait_for 180 "an answer of the API server" kube get --raw /readyz
   start_controllers
