@@ -187,15 +187,15 @@ func TestEventsAndCounters(t *testing.T) {
 func TestLostEventsAreCounted(t *testing.T) {
 	r := newRunner(t, pods()...)
 	r.apply(testState())
-	data := tcp(denyPeer+":4000", server4+":80", syn).bytes()
+	data := udp("10.0.0.9:4007", outside+":53").bytes() // spoofed: each packet is an event
 	const packets = 40000
-	if _, err := r.objs.ToPod.Run(&ebpf.RunOptions{Data: data, Repeat: packets, Context: skbContext{IngressIfindex: 77}}); err != nil {
+	if _, err := r.objs.FromPod.Run(&ebpf.RunOptions{Data: data, Repeat: packets, Context: skbContext{IngressIfindex: lo}}); err != nil {
 		t.Fatal(err)
 	}
 	_, drops, err := r.Counters()
 	must(t, err)
-	if drops["policy"] != packets {
-		t.Errorf("%d packets were dropped, want %d", drops["policy"], packets)
+	if drops["spoofed"] != packets {
+		t.Errorf("%d packets were dropped, want %d", drops["spoofed"], packets)
 	}
 	if lost := drops[LostEvents]; lost == 0 || lost >= packets {
 		t.Errorf("%d of %d events were lost", lost, packets)

@@ -70,17 +70,18 @@ func Reasons() []string {
 // Events calls f for every event until ctx ends, and returns then, with nil. Only one call
 // may run at a time. Events of the time before wait in the ring, while they have room.
 func (d *Datapath) Events(ctx context.Context, f func(Event)) error {
-	stop := context.AfterFunc(ctx, func() { d.events.SetDeadline(time.Unix(1, 0)) })
-	defer func() {
-		stop()
-		d.events.SetDeadline(time.Time{})
-	}()
+	// A deadline would not end a read that waits already.
+	stop := context.AfterFunc(ctx, func() { d.events.Flush() }) // it fails once the reader is closed
+	defer stop()
 	words := reasons()
 	var record ringbuf.Record
 	for ctx.Err() == nil {
 		if err := d.events.ReadInto(&record); err != nil {
 			if ctx.Err() != nil || errors.Is(err, ringbuf.ErrClosed) {
 				return nil
+			}
+			if errors.Is(err, ringbuf.ErrFlushed) {
+				continue // the end of an earlier call's context
 			}
 			return fmt.Errorf("read events: %w", err)
 		}

@@ -12,6 +12,7 @@ type frame struct {
 	src, dst netip.AddrPort // for an ICMP echo, src's port is the id
 	proto    uint8
 	flags    uint8 // TCP's
+	seq      uint32
 	icmp     uint8 // type
 	inner    []byte
 	options  []byte // IPv4 options or IPv6 extension headers (the first one's type is ext)
@@ -63,6 +64,7 @@ func (f frame) l4() []byte {
 		b := make([]byte, 20)
 		binary.BigEndian.PutUint16(b, f.src.Port())
 		binary.BigEndian.PutUint16(b[2:], f.dst.Port())
+		binary.BigEndian.PutUint32(b[4:], f.seq)
 		b[12], b[13] = 5<<4, f.flags
 		return b
 	case unix.IPPROTO_UDP, unix.IPPROTO_SCTP:

@@ -172,6 +172,21 @@ const (
 	septumReasonREASON_MAX         septumReason = 16
 )
 
+type septumRefusal struct {
+	_        structs.HostLayout
+	Counted  uint64
+	Sequence uint32
+	Pad      uint32
+}
+
+type septumRefusalKey struct {
+	_         structs.HostLayout
+	Conn      septumConnKey
+	Endpoint  uint32
+	Direction uint8
+	Pad       [3]uint8
+}
+
 type septumTableKey struct {
 	_         structs.HostLayout
 	Prefixlen uint32
@@ -207,6 +222,7 @@ const (
 	septumMapListeners  = "listeners"
 	septumMapNeighbours = "neighbours"
 	septumMapPods       = "pods"
+	septumMapRefusals   = "refusals"
 	septumMapTables     = "tables"
 	septumProgFromPod   = "from_pod"
 	septumProgOnListen  = "on_listen"
@@ -283,6 +299,7 @@ type septumMapSpecs struct {
 	Listeners  *ebpf.MapSpec `ebpf:"listeners"`
 	Neighbours *ebpf.MapSpec `ebpf:"neighbours"`
 	Pods       *ebpf.MapSpec `ebpf:"pods"`
+	Refusals   *ebpf.MapSpec `ebpf:"refusals"`
 	Tables     *ebpf.MapSpec `ebpf:"tables"`
 }
 
@@ -325,6 +342,7 @@ type septumMaps struct {
 	Listeners  *ebpf.Map `ebpf:"listeners"`
 	Neighbours *ebpf.Map `ebpf:"neighbours"`
 	Pods       *ebpf.Map `ebpf:"pods"`
+	Refusals   *ebpf.Map `ebpf:"refusals"`
 	Tables     *ebpf.Map `ebpf:"tables"`
 }
 
@@ -343,6 +361,7 @@ func (m *septumMaps) Close() error {
 		m.Listeners,
 		m.Neighbours,
 		m.Pods,
+		m.Refusals,
 		m.Tables,
 	)
 }

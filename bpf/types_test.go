@@ -20,6 +20,8 @@ func TestStructLayout(t *testing.T) {
 		nb    septumNeighbour
 		fk    septumFragmentKey
 		frag  septumFragment
+		rk    septumRefusalKey
+		ref   septumRefusal
 		count septumCounter
 		event septumEvent
 	)
@@ -59,6 +61,10 @@ func TestStructLayout(t *testing.T) {
 		{"fragment_key", unsafe.Sizeof(fk), 40},
 		{"fragment_key.direction", unsafe.Offsetof(fk.Direction), 37},
 		{"fragment", unsafe.Sizeof(frag), 16},
+		{"refusal_key", unsafe.Sizeof(rk), 48},
+		{"refusal_key.direction", unsafe.Offsetof(rk.Direction), 44},
+		{"refusal", unsafe.Sizeof(ref), 16},
+		{"refusal.sequence", unsafe.Offsetof(ref.Sequence), 8},
 		{"counter", unsafe.Sizeof(count), 32},
 		{"event", unsafe.Sizeof(event), 72},
 		{"event.src_port", unsafe.Offsetof(event.SrcPort), 40},

@@ -84,6 +84,13 @@ struct {
 	__type(value, struct fragment);
 } fragments SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1 << 14);
+	__type(key, struct refusal_key);
+	__type(value, struct refusal);
+} refusals SEC(".maps");
+
 /* The proxy's listening sockets: address family << 16 | port. */
 struct {
 	__uint(type, BPF_MAP_TYPE_SOCKHASH);

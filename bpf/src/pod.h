@@ -6,6 +6,7 @@
 #include "events.h"
 #include "maps.h"
 #include "parse.h"
+#include "refusal.h"
 #include "reset.h"
 #include "steer.h"
 #include "verdict.h"
@@ -123,6 +124,7 @@ static __always_inline int first_packet(struct __sk_buff *skb, struct visit *v,
 					const struct node_config *cfg, struct conn *old)
 {
 	int begins = v->p.protocol != IPPROTO_TCP || is_syn(&v->p);
+	int refused, again;
 	__u8 reason;
 
 	judge(&v->q, &v->key, &v->d);
@@ -134,12 +136,17 @@ static __always_inline int first_packet(struct __sk_buff *skb, struct visit *v,
 			v->d.reason = reason;
 		}
 	}
-	if (v->d.policed && begins)
+	refused = v->d.verdict == VERDICT_DENIED || v->d.verdict == VERDICT_AUDITED;
+	again = refused && refused_before(skb, &v->p, &v->key, &v->q);
+	if (v->d.policed && begins && !again)
 		count_rule(&v->d);
 	switch (v->d.verdict) {
 	case VERDICT_DENIED:
 		reason = v->d.reason;
-		drop(v, reason);
+		if (again)
+			count_drop(reason);
+		else
+			drop(v, reason);
 		return reason == REASON_NO_LISTENER ? refuse(skb, v, cfg) : TCX_DROP;
 	case VERDICT_REDIRECTED:
 		if (conn_begin(v, cfg, CONN_DOWN | (old ? old->flags & CONN_UP : 0)))
@@ -151,13 +158,13 @@ static __always_inline int first_packet(struct __sk_buff *skb, struct visit *v,
 	/* ICMP but echo requests has no replies to remember it for. */
 	if (is_icmp(&v->p) && !(v->p.echo && v->p.icmp != ICMP_ECHOREPLY &&
 				v->p.icmp != ICMPV6_ECHO_REPLY)) {
-		if (v->d.verdict == VERDICT_AUDITED)
+		if (v->d.verdict == VERDICT_AUDITED && !again)
 			emit(&v->q, &v->key, &v->d);
 		return pass(v);
 	}
 	if (is_adoptable(v))
 		conn_begin(v, cfg, v->d.host ? CONN_HOST : 0);
-	if (v->d.policed && (begins || v->d.verdict == VERDICT_AUDITED))
+	if (v->d.policed && !again && (begins || v->d.verdict == VERDICT_AUDITED))
 		emit(&v->q, &v->key, &v->d);
 	return pass(v);
 }

@@ -170,6 +170,20 @@ struct fragment {
 	__u8 pad[7];
 };
 
+/* A flow that was denied, so that what its sender tries again is counted once. */
+struct refusal_key {
+	struct conn_key conn;
+	__u32 endpoint;
+	__u8 direction;
+	__u8 pad[3];
+};
+
+struct refusal {
+	__u64 counted;
+	__u32 sequence;		/* of a SYN, as on the wire */
+	__u32 pad;
+};
+
 /* Connections that a rule decided; other protocols count datagrams that began a flow. */
 struct counter {
 	__u64 forwarded;
