@@ -17,6 +17,10 @@ type addressBook struct {
 	nodes       map[netip.Addr]string
 	// apiOnNodes are the nodes that one of the API server's addresses is on.
 	apiOnNodes map[string]bool
+	// nodeSets are the identities of nodes with labels that policies name; hosts are all
+	// nodes by name, as their own pods see them.
+	nodeSets map[Identity]nodeSet
+	hosts    map[string]nodeSet
 	// apiAlone are the API server's addresses that are nobody else's.
 	apiAlone []netip.Addr
 }
@@ -25,7 +29,8 @@ type addressBook struct {
 // node, pod, service, API server, a node's pod range, and CIDRs last, because a CIDR
 // never selects a pod or a node.
 func newAddressBook(s Snapshot) *addressBook {
-	b := &addressBook{byPrefix: map[netip.Prefix]Address{}, nodes: map[netip.Addr]string{}, apiOnNodes: map[string]bool{}}
+	b := &addressBook{byPrefix: map[netip.Prefix]Address{}, nodes: map[netip.Addr]string{}, apiOnNodes: map[string]bool{},
+		nodeSets: map[Identity]nodeSet{}, hosts: map[string]nodeSet{}}
 	b.addNodes(s)
 	b.addPods(s)
 	b.addServices(s)
@@ -63,17 +68,16 @@ func (b *addressBook) addNodes(s Snapshot) {
 	for _, addr := range s.APIServer {
 		api[addr.Unmap()] = true
 	}
+	identities := b.numberNodes(s)
 	for _, n := range s.Nodes {
 		for _, addr := range n.Addrs {
 			addr = addr.Unmap()
-			identity := IdentityRemoteNode
-			if api[addr] {
-				identity = IdentityKubeAPIServer
-			}
+			identity := identities[nodeSet{api: api[addr], labels: b.hosts[n.Name].labels}]
 			if b.add(Address{Prefix: hostPrefix(addr), Identity: identity, Node: n.Name}) {
 				b.nodes[addr] = n.Name
 				if api[addr] {
 					b.apiOnNodes[n.Name] = true
+					b.hosts[n.Name] = nodeSet{api: true, labels: b.hosts[n.Name].labels}
 				}
 			}
 		}
@@ -135,7 +139,7 @@ func (b *addressBook) addCIDRs(s Snapshot, podRanges map[netip.Prefix]bool) {
 		b.sortedCIDRs = append(b.sortedCIDRs, p)
 	}
 	slices.SortFunc(b.sortedCIDRs, comparePrefixes)
-	b.cidrs = identityNumbers(b.sortedCIDRs, netip.Prefix.String, FirstCIDRIdentity, 1<<30)
+	b.cidrs = identityNumbers(b.sortedCIDRs, netip.Prefix.String, FirstCIDRIdentity, 1<<29)
 	for p, identity := range b.cidrs {
 		b.add(Address{Prefix: p, Identity: identity})
 	}

@@ -122,7 +122,7 @@ func (c *Compiled) Local(name string) NodePolicy {
 }
 
 // Cluster returns what is the same on all nodes: each address seen from no node (node
-// addresses are IdentityRemoteNode or IdentityKubeAPIServer), and every identity's labels.
+// addresses are as other nodes see them), and every identity's labels.
 func (c *Compiled) Cluster() ([]Address, []IdentityLabels) { return c.addresses, c.identities }
 
 // Problems returns what could not be resolved, by policy and path.
@@ -132,5 +132,5 @@ func (c *Compiled) Problems() []Problem { return c.problems }
 func (c *Compiled) Selected() map[Ref][]Selected { return c.selected }
 
 func (a Address) isNode() bool {
-	return a.Pod == "" && a.Prefix.IsSingleIP() && (a.Identity == IdentityRemoteNode || a.Identity == IdentityKubeAPIServer)
+	return a.Pod == "" && a.Prefix.IsSingleIP() && a.Identity.IsNode()
 }

@@ -101,14 +101,14 @@ func TestIdentityNumbers(t *testing.T) {
 	for i := range 200 {
 		keys = append(keys, netip.PrefixFrom(netip.AddrFrom4([4]byte{byte(i), 0, 0, 0}), 8))
 	}
-	got := identityNumbers(keys, text, FirstCIDRIdentity, 1<<30)
+	got := identityNumbers(keys, text, FirstCIDRIdentity, 1<<29)
 	seen := map[Identity]bool{}
 	for _, k := range keys {
-		if id := got[k]; id < FirstCIDRIdentity || id >= FirstServiceIdentity || seen[id] {
+		if id := got[k]; id < FirstCIDRIdentity || id >= FirstNodeIdentity || seen[id] {
 			t.Fatalf("%s has number %d", k, id)
 		}
 		seen[got[k]] = true
-		if alone := identityNumbers([]netip.Prefix{k}, text, FirstCIDRIdentity, 1<<30); alone[k] != got[k] {
+		if alone := identityNumbers([]netip.Prefix{k}, text, FirstCIDRIdentity, 1<<29); alone[k] != got[k] {
 			t.Errorf("%s has another number alone", k)
 		}
 	}

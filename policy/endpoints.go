@@ -86,8 +86,8 @@ func (c *compiler) endpoints(s Snapshot, out *Compiled) {
 		}
 		ep := EndpointPolicy{Key: e.Key, UID: e.UID, Identity: e.Identity, Addrs: unmapped(e.Addrs), HostNetwork: e.HostNetwork}
 		if !e.HostNetwork {
-			ep.Ingress = tables.get(Ingress, subs.of[i], e, apply, false)
-			ep.Egress = tables.get(Egress, subs.of[i], e, apply, c.u.book.apiOnNodes[e.Node])
+			ep.Ingress = tables.get(Ingress, subs.of[i], e, apply, c.u.position[IdentityHost])
+			ep.Egress = tables.get(Egress, subs.of[i], e, apply, c.u.hosts[c.u.book.hosts[e.Node]])
 		}
 		view.endpoints = append(view.endpoints, ep)
 		for _, cs := range apply {
@@ -115,15 +115,15 @@ type tableCache struct {
 	known map[string]TableID
 }
 
-func (t *tableCache) get(d Direction, subject int32, e *Endpoint, specs []compiledSpec, apiHost bool) TableID {
-	text := fmt.Sprint(d, subject, apiHost)
+func (t *tableCache) get(d Direction, subject int32, e *Endpoint, specs []compiledSpec, host int32) TableID {
+	text := fmt.Sprint(d, subject, host)
 	if d == Ingress {
 		text += fmt.Sprint(e.Ports)
 	}
 	if id, ok := t.known[text]; ok {
 		return id
 	}
-	in := tableInput{direction: d, apiHost: apiHost}
+	in := tableInput{direction: d, host: host, hostLabels: t.c.u.index.sets[host]}
 	if d == Ingress {
 		in.ports = e.Ports
 	}

@@ -30,12 +30,20 @@ const (
 	// FirstClusterIdentity is the lowest number of an identity made from labels.
 	FirstClusterIdentity Identity = 256
 	// FirstCIDRIdentity is the lowest number of an identity that stands for a CIDR
-	// named by a policy; numbers from here to FirstServiceIdentity-1 are CIDRs.
+	// named by a policy; numbers from here to FirstNodeIdentity-1 are CIDRs.
 	FirstCIDRIdentity Identity = 1 << 30
+	// FirstNodeIdentity is the lowest number of an identity that stands for nodes with
+	// labels that a policy names; numbers from here to FirstServiceIdentity-1 are nodes.
+	FirstNodeIdentity Identity = 3 << 29
 	// FirstServiceIdentity is the lowest number of an identity that stands for the
 	// virtual addresses of one service.
 	FirstServiceIdentity Identity = 1 << 31
 )
+
+// IsNode says whether it is another node, or the API server, which may be one.
+func (i Identity) IsNode() bool {
+	return i == IdentityRemoteNode || i == IdentityKubeAPIServer || i >= FirstNodeIdentity && i < FirstServiceIdentity
+}
 
 // Labels are an endpoint's or identity's labels. Keys carry their source as Cilium
 // writes them: "k8s:app", "reserved:host". Besides a pod's own labels there are
@@ -45,6 +53,7 @@ const (
 //	k8s:io.cilium.k8s.policy.serviceaccount      the service account's name
 //	k8s:io.cilium.k8s.policy.cluster             the cluster's name
 //	reserved:<entity>                            for a reserved identity, value ""
+//	node:<key>                                   a node's label that a policy names
 type Labels map[string]string
 
 // The label keys that ingest adds to a pod's own.
@@ -54,6 +63,7 @@ const (
 	LabelServiceAccount  = "k8s:io.cilium.k8s.policy.serviceaccount"
 	LabelCluster         = "k8s:io.cilium.k8s.policy.cluster"
 	LabelReservedPrefix  = "reserved:"
+	LabelNodePrefix      = "node:"
 )
 
 // IdentityLabels is one identity and the labels that it stands for.

@@ -1,13 +1,14 @@
 package policy
 
 import (
+	"maps"
 	"net/netip"
 	"slices"
 )
 
 // who says what an address means, seen from self's node or from no node in particular.
-func (n *naive) who(a netip.Addr, fromHere bool) end {
-	out := end{addr: a, api: slices.Contains(n.s.APIServer, a)}
+func (n *naive) who(a netip.Addr, fromHere bool) (out end) {
+	out = end{addr: a, api: slices.Contains(n.s.APIServer, a)}
 	reserved := func(names ...string) Labels {
 		l := Labels{}
 		for _, name := range names {
@@ -15,10 +16,27 @@ func (n *naive) who(a netip.Addr, fromHere bool) end {
 		}
 		return l
 	}
+	labelled := func(l Labels, name string) Labels {
+		for _, node := range n.s.Nodes {
+			if node.Name == name {
+				maps.Copy(l, node.Labels)
+			}
+		}
+		return l
+	}
 	for _, node := range n.s.Nodes {
 		if !slices.Contains(node.Addrs, a) {
 			continue
 		}
+		defer func() {
+			for _, l := range out.labels {
+				name := node.Name
+				if _, host := l["reserved:host"]; host {
+					name = n.self.Node
+				}
+				labelled(l, name)
+			}
+		}()
 		switch own := node.Name == n.self.Node; {
 		case out.api && own && fromHere:
 			out.labels = []Labels{reserved("host", "kube-apiserver")}

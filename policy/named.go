@@ -81,7 +81,7 @@ func (u *universe) namedOnPeer(p Port, identity Identity, deny bool) []portRange
 // withEndpoints returns the positions of the identities that endpoints have.
 func (u *universe) withEndpoints() []int32 {
 	var out []int32
-	for n, identity := range u.identities[:u.apiHost] {
+	for n, identity := range u.identities[:u.firstHost] {
 		if len(u.endpoints[identity]) > 0 {
 			out = append(out, int32(n))
 		}

@@ -33,6 +33,12 @@ func (d *draw) snapshot() Snapshot {
 		},
 		APIServer: [][]netip.Addr{nil, {addr("172.18.0.1")}, {addr("192.0.2.1")}, {addr("192.0.2.1"), addr("192.0.2.2")}}[d.n(4)],
 	}
+	for i := range s.Nodes {
+		s.Nodes[i].Labels = Labels{"node:role": pick(d, "edge", "core"), "node:zone": pick(d, "1", "2")}
+		if d.yes(4) {
+			s.Nodes[i].Labels = nil
+		}
+	}
 	for i := range 5 {
 		app := pick(d, "a", "b", "c")
 		ns := pick(d, "x", "y")
@@ -110,7 +116,11 @@ func (d *draw) section(ref Ref, path string) Section {
 }
 
 func (d *draw) peer() Peer {
-	switch d.n(5) {
+	switch d.n(6) {
+	case 5:
+		s := Selector{Requirements: []Requirement{{Key: "reserved:" + pick(d, "remote-node", "remote-node", "host"), Operator: Exists},
+			{Key: pick(d, "node:role", "node:role", "node:zone"), Operator: pick(d, In, In, NotIn, Exists, DoesNotExist), Values: []string{pick(d, "edge", "1")}}}}
+		return Peer{Selector: &s}
 	case 0:
 		p := netip.MustParsePrefix(pick(d, "203.0.113.0/24", "203.0.113.7/32", "0.0.0.0/0", "10.0.0.0/8", "10.1.0.128/25", "192.0.2.0/31", "192.0.2.1/32"))
 		c := CIDR{Prefix: p}

@@ -38,8 +38,8 @@ type section struct {
 	defaultDeny bool
 	audit       bool
 	rules       []rule
-	// apiHost is true if some rule does not treat a node of the API server as any other host.
-	apiHost bool
+	// hosts are the own nodes that some rule does not treat as any other.
+	hosts map[int32]bool
 }
 
 // selects says whether the section has any effect.
@@ -51,7 +51,7 @@ func (u *universe) newSection(p *Policy, spec *Spec, d Direction, report func(Pr
 	if d == Egress {
 		in = spec.Egress
 	}
-	out := &section{policy: p, spec: spec, defaultDeny: in.DefaultDeny, audit: p.Mode == Audit, key: policyKey(p) + "\x00" + spec.Path}
+	out := &section{hosts: map[int32]bool{}, policy: p, spec: spec, defaultDeny: in.DefaultDeny, audit: p.Mode == Audit, key: policyKey(p) + "\x00" + spec.Path}
 	for i := range in.Rules {
 		r := &in.Rules[i]
 		base := rule{
@@ -69,8 +69,10 @@ func (u *universe) newSection(p *Policy, spec *Spec, d Direction, report func(Pr
 	}
 	host := u.position[IdentityHost]
 	for i := range out.rules {
-		if contains(out.rules[i].peers, host) != contains(out.rules[i].peers, u.apiHost) {
-			out.apiHost = true
+		for n := u.firstHost; int(n) < len(u.identities); n++ {
+			if contains(out.rules[i].peers, host) != contains(out.rules[i].peers, n) {
+				out.hosts[n] = true
+			}
 		}
 	}
 	return out

@@ -32,7 +32,7 @@ func (u *universe) servicePorts() []servicePort {
 			for _, b := range p.Backends {
 				backend := u.identityOf(b.Addr())
 				sp.targets = append(sp.targets, target{backend, b.Port()})
-				if backend == IdentityRemoteNode {
+				if backend.IsNode() && !u.isAPI(backend) {
 					// It is the host for the pods of its own node.
 					sp.targets = append(sp.targets, target{IdentityHost, b.Port()})
 				}

@@ -21,6 +21,8 @@ type Node struct {
 	Addrs []netip.Addr
 	// PodCIDRs are the ranges that the node gives to its pods, if the cluster says so.
 	PodCIDRs []netip.Prefix
+	// Labels have the source "node:".
+	Labels Labels
 }
 
 // Endpoint is a running pod that has addresses of its own, or (HostNetwork) shares its node's.

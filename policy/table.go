@@ -11,8 +11,9 @@ type tableInput struct {
 	sections  []*section
 	// ports are the subject's named ports (ingress).
 	ports []NamedPort
-	// apiHost is true if the subject's own node is one of the API server's (egress).
-	apiHost bool
+	// host is the position of the subject's own node, hostLabels what it is told apart by (egress).
+	host       int32
+	hostLabels Labels
 }
 
 // rules returns the table's rules and what holds for all of them.
@@ -62,8 +63,8 @@ func (in tableInput) id(defaultDeny, audit bool) TableID {
 				texts = append(texts, r.key, p.Name, fmt.Sprint(namedRanges(p, in.ports, r.deny)))
 			}
 		}
-		if in.apiHost && s.apiHost {
-			texts = append(texts, "node of the API server")
+		if s.hosts[in.host] {
+			texts = append(texts, fmt.Sprint(in.hostLabels))
 		}
 	}
 	return TableID(shortHash(texts))
@@ -96,7 +97,7 @@ func (c *compiler) table(in tableInput) TableID {
 		own := f.entries(g.rules, wide)
 		for _, n := range g.peers {
 			identity := c.u.identities[n]
-			if identity == IdentityHost && (in.direction == Ingress || (n == c.u.apiHost) != in.apiHost) {
+			if identity == IdentityHost && (in.direction == Ingress || n != in.host) {
 				continue
 			}
 			t.Entries = appendEntries(t.Entries, identity, own)

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"cmp"
+	"maps"
 	"net/netip"
 	"slices"
 )
@@ -9,12 +10,15 @@ import (
 // universe is every identity that a peer can have, and what selects them.
 type universe struct {
 	book *addressBook
-	// identities and their labels, by number. apiHost comes last: it is IdentityHost on
-	// a node that the API server runs on, where both its labels hold.
+	// identities and their labels, by number. From firstHost on come other meanings of
+	// IdentityHost: on a node that the API server runs on, or whose labels a policy names,
+	// these hold too. apiHost is the plain one of the API server.
 	identities []Identity
 	index      *labelIndex
 	position   map[Identity]int32
 	apiHost    int32
+	firstHost  int32
+	hosts      map[nodeSet]int32
 	services   map[string]*Service
 	endpoints  map[Identity][]*Endpoint
 }
@@ -37,6 +41,9 @@ func newUniverse(s Snapshot) *universe {
 			labels[e.Identity] = e.Labels
 		}
 	}
+	for identity, set := range u.book.nodeSets {
+		labels[identity] = set.asLabels("remote-node")
+	}
 	for p, identity := range u.book.cidrs {
 		labels[identity] = Labels{"cidr:" + p.String(): "", LabelReservedPrefix + "world": ""}
 	}
@@ -49,9 +56,16 @@ func newUniverse(s Snapshot) *universe {
 		u.position[identity] = int32(i)
 		sets = append(sets, labels[identity])
 	}
-	u.apiHost = int32(len(u.identities))
-	u.identities = append(u.identities, IdentityHost)
-	sets = append(sets, Labels{LabelReservedPrefix + "host": "", LabelReservedPrefix + "kube-apiserver": ""})
+	u.firstHost = int32(len(u.identities))
+	u.hosts = map[nodeSet]int32{{}: u.position[IdentityHost]}
+	for _, set := range append([]nodeSet{{api: true}}, slices.SortedFunc(maps.Values(u.book.hosts), compareNodeSets)...) {
+		if _, ok := u.hosts[set]; !ok {
+			u.hosts[set] = int32(len(u.identities))
+			u.identities = append(u.identities, IdentityHost)
+			sets = append(sets, set.asLabels("host"))
+		}
+	}
+	u.apiHost = u.hosts[nodeSet{api: true}]
 	u.index = newLabelIndex(sets)
 	return u
 }
@@ -76,7 +90,7 @@ func reservedLabels(b *addressBook) map[Identity]Labels {
 // labels returns every identity's labels, by number; services have labels only to be named by.
 func (u *universe) labels() []IdentityLabels {
 	var out []IdentityLabels
-	for i, identity := range u.identities[:u.apiHost] {
+	for i, identity := range u.identities[:u.firstHost] {
 		out = append(out, IdentityLabels{Identity: identity, Labels: u.index.sets[i]})
 	}
 	for key, identity := range u.book.services {
@@ -126,11 +140,14 @@ func (u *universe) backends(svc *Service, deny bool) (out []int32, unsupported b
 	for _, addr := range backendsOf(svc) {
 		identity := u.identityOf(addr)
 		switch {
-		case identity == IdentityKubeAPIServer:
-			out = append(out, u.position[identity], u.apiHost)
-		case identity == IdentityRemoteNode && deny:
-			out = append(out, u.position[identity], u.position[IdentityHost], u.apiHost)
-		case identity == IdentityRemoteNode || identity == IdentityUnmanaged || identity >= FirstServiceIdentity:
+		case identity.IsNode() && u.isAPI(identity):
+			out = append(out, u.nodes(true)...)
+		case identity.IsNode() && deny:
+			out = append(out, u.nodes(false)...)
+			for _, host := range u.hosts {
+				out = append(out, host)
+			}
+		case identity.IsNode() || identity == IdentityUnmanaged || identity >= FirstServiceIdentity:
 			unsupported = true
 		default:
 			if n, ok := u.position[identity]; ok {
@@ -139,6 +156,29 @@ func (u *universe) backends(svc *Service, deny bool) (out []int32, unsupported b
 		}
 	}
 	return out, unsupported
+}
+
+func (u *universe) isAPI(identity Identity) bool {
+	return identity == IdentityKubeAPIServer || u.book.nodeSets[identity].api
+}
+
+// nodes returns the positions of the nodes that are, or are not, the API server.
+func (u *universe) nodes(api bool) []int32 {
+	out := []int32{u.position[IdentityRemoteNode]}
+	if api {
+		out = []int32{u.position[IdentityKubeAPIServer]}
+		for set, host := range u.hosts {
+			if set.api {
+				out = append(out, host)
+			}
+		}
+	}
+	for identity, set := range u.book.nodeSets {
+		if set.api == api {
+			out = append(out, u.position[identity])
+		}
+	}
+	return out
 }
 
 // identityOf returns who is behind an address, seen from no node in particular.

@@ -174,7 +174,7 @@ func assembleCluster(nodeName string, in map[string]*septumpb.ClusterResource) (
 
 // isNode says whether the address is a node's own, and not its pods' or a range.
 func isNode(a policy.Address) bool {
-	return a.Pod == "" && a.Prefix.IsSingleIP() && (a.Identity == policy.IdentityRemoteNode || a.Identity == policy.IdentityKubeAPIServer)
+	return a.Pod == "" && a.Prefix.IsSingleIP() && a.Identity.IsNode()
 }
 
 func addressFromProto(in *septumpb.Address) (policy.Address, error) {

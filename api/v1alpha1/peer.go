@@ -21,8 +21,8 @@ type IngressPeer struct {
 	// +optional
 	IPBlock *IPBlock `json:"ipBlock,omitempty"`
 
-	// Nodes, by their labels. Not supported yet: the peer selects nothing, and
-	// the condition Accepted says so. Use `entities: [remote-node]`.
+	// Nodes, by their labels; the pod's own node is one of them. An empty
+	// selector ({}) means all nodes.
 	// +optional
 	Nodes *LabelSelector `json:"nodes,omitempty"`
 }
@@ -47,8 +47,8 @@ type EgressPeer struct {
 	// +optional
 	IPBlock *IPBlock `json:"ipBlock,omitempty"`
 
-	// Nodes, by their labels. Not supported yet: the peer selects nothing, and
-	// the condition Accepted says so. Use `entities: [remote-node]`.
+	// Nodes, by their labels; the pod's own node is one of them. An empty
+	// selector ({}) means all nodes.
 	// +optional
 	Nodes *LabelSelector `json:"nodes,omitempty"`
 

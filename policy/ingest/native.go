@@ -132,8 +132,8 @@ func (s *scope) nativePeer(out *peers, pods *v1alpha1.PodPeer, entities []v1alph
 		}
 		s.cidr(out, block.CIDR, path+".ipBlock.cidr", except, path+".ipBlock.except", deny)
 	case nodes != nil:
-		out.broken = true
-		s.unsupported(path+".nodes", "nodes by their labels are not supported yet and select nothing; use `entities: [remote-node]`")
+		reqs, ok := s.nativeRequirements(nodes, policy.LabelNodePrefix, path+".nodes")
+		s.nodes(out, reqs, ok)
 	case services != nil:
 		s.nativeServices(out, services, path+".services")
 	}

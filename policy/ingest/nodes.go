@@ -16,7 +16,10 @@ func nodesOf(nodes []corev1.Node) []policy.Node {
 	out := make([]policy.Node, 0, len(nodes))
 	for i := range nodes {
 		n := &nodes[i]
-		node := policy.Node{Name: n.Name}
+		node := policy.Node{Name: n.Name, Labels: make(policy.Labels, len(n.Labels))}
+		for k, v := range n.Labels {
+			node.Labels[policy.LabelNodePrefix+k] = v
+		}
 		for _, a := range n.Status.Addresses {
 			if a.Type == corev1.NodeInternalIP || a.Type == corev1.NodeExternalIP {
 				node.Addrs = appendAddr(node.Addrs, a.Address)

@@ -3,6 +3,7 @@ package ingest
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	ciliumv2 "github.com/septum-dev/septum/api/cilium/v2"
@@ -209,6 +210,14 @@ func (s *scope) ciliumPeers(in ciliumPeers, path string, deny, hasPorts bool) pe
 	for i, e := range in.entities {
 		s.entity(&out, string(e), at(path, in.prefix+"Entities", i))
 	}
+	for i := range in.nodes {
+		reqs, ok := s.ciliumRequirements(&in.nodes[i], at(path, in.prefix+"Nodes", i))
+		for j, r := range reqs { // nodes have labels of one source
+			_, name, _ := strings.Cut(r.Key, ":")
+			reqs[j].Key = policy.LabelNodePrefix + name
+		}
+		s.nodes(&out, reqs, ok)
+	}
 	for i := range in.services {
 		s.ciliumService(&out, &in.services[i], at(path, in.prefix+"Services", i))
 	}
@@ -217,7 +226,6 @@ func (s *scope) ciliumPeers(in ciliumPeers, path string, deny, hasPorts bool) pe
 		n             int
 	}{
 		{"Groups", "use " + in.prefix + "CIDRSet", len(in.groups)},
-		{"Nodes", "use " + in.prefix + "Entities: [remote-node]", len(in.nodes)},
 		{"FQDNs", "use toCIDRSet or toEntities: [world]", len(in.fqdns)},
 	} {
 		if m.n > 0 {
@@ -226,6 +234,17 @@ func (s *scope) ciliumPeers(in ciliumPeers, path string, deny, hasPorts bool) pe
 		}
 	}
 	return out
+}
+
+// nodes adds the nodes with these labels, the pod's own among them.
+func (s *scope) nodes(p *peers, reqs []policy.Requirement, ok bool) {
+	if !ok {
+		p.broken = true
+		return
+	}
+	for _, entity := range []string{"host", "remote-node"} {
+		p.add(selecting(append(slices.Clone(reqs), policy.Requirement{Key: policy.LabelReservedPrefix + entity, Operator: policy.Exists})...))
+	}
 }
 
 func (s *scope) ciliumCIDR(p *peers, in *ciliumv2.CIDRRule, path string, deny bool) {

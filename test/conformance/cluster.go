@@ -111,7 +111,7 @@ func labelsOf(text string) map[string]string {
 }
 
 func (c *cluster) node(name string, set map[string]string) error {
-	n := corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}}
+	n := corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: labelsOf(set["labels"])}}
 	for _, ip := range strings.Split(set["ip"], ",") {
 		n.Status.Addresses = append(n.Status.Addresses, corev1.NodeAddress{Type: corev1.NodeInternalIP, Address: ip})
 	}

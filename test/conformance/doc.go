@@ -9,7 +9,7 @@
 //	-- policies.yaml --
 //	apiVersion: cilium.io/v2 …        policies, as they are applied to a cluster
 //	-- cluster --
-//	node n1 ip=172.18.0.2 podcidr=10.244.1.0/24
+//	node n1 ip=172.18.0.2 podcidr=10.244.1.0/24 labels=role=edge
 //	namespace demo labels=team=a
 //	pod demo/web node=n1 ip=10.244.1.2 labels=app=web,tier=front ports=http:80,dns:53/udp sa=web
 //	pod demo/agent node=n1 hostnetwork

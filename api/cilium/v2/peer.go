@@ -31,7 +31,7 @@ type IngressPeers struct {
 	// +optional
 	FromGroups []ProviderGroup `json:"fromGroups,omitzero"`
 
-	// Nodes, by their labels. Not supported by Septum yet: it selects nobody.
+	// Nodes, by their labels; the pod's own node is one of them.
 	// +optional
 	FromNodes []LabelSelector `json:"fromNodes,omitzero"`
 }
@@ -71,7 +71,7 @@ type EgressPeers struct {
 	// +optional
 	ToGroups []ProviderGroup `json:"toGroups,omitzero"`
 
-	// Nodes, by their labels. Not supported by Septum yet: it selects nobody.
+	// Nodes, by their labels; the pod's own node is one of them.
 	// +optional
 	ToNodes []LabelSelector `json:"toNodes,omitzero"`
 }
