@@ -1,0 +1,50 @@
+package node
+
+import (
+	"bytes"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/septum-dev/septum/enforcer/netns/nstest"
+)
+
+// Process is a child in a namespace.
+type Process struct {
+	Cmd *exec.Cmd
+
+	log  *bytes.Buffer
+	done chan struct{}
+}
+
+// Start runs a program in the namespace. It is ended with the test.
+func (n *Node) Start(ns *nstest.NS, name string, args ...string) *Process {
+	n.t.Helper()
+	p := &Process{Cmd: exec.Command(name, args...), log: &bytes.Buffer{}, done: make(chan struct{})}
+	p.Cmd.Stdout, p.Cmd.Stderr = p.log, p.log
+	p.Cmd.WaitDelay = time.Second
+	ns.Do(p.Cmd.Start) // a child is in the namespace of the thread that makes it
+	go func() {
+		p.Cmd.Wait() //nolint:errcheck // it is killed
+		close(p.done)
+	}()
+	n.t.Cleanup(func() {
+		p.Kill(syscall.SIGTERM)
+		if n.t.Failed() {
+			n.t.Logf("log of %s:\n%s", filepath.Base(name), p.log)
+		}
+	})
+	return p
+}
+
+// Kill sends the signal and waits for the end.
+func (p *Process) Kill(s syscall.Signal) {
+	p.Cmd.Process.Signal(s) //nolint:errcheck // it may have ended
+	select {
+	case <-p.done:
+	case <-time.After(5 * time.Second):
+		p.Cmd.Process.Kill() //nolint:errcheck // as above
+		<-p.done
+	}
+}

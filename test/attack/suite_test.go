@@ -1,0 +1,179 @@
+// Package attack runs the attacks that Septum must withstand through a whole node: the real
+// programs, enforcer, launcher and Envoy, and real servers behind them. What is expected is
+// always one of two things: denied, or allowed and unchanged. The results stand in
+// docs/security.md, which "go test ./test/attack -update" rewrites.
+package attack
+
+import (
+	"flag"
+	"fmt"
+	"net"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/septum-dev/septum/policy"
+	"github.com/septum-dev/septum/test/attack/node"
+)
+
+var update = flag.Bool("update", false, "rewrite the results in docs/security.md")
+
+// What can be expected.
+const (
+	denied    = "denied"
+	same      = "allowed, unchanged"
+	rewritten = "allowed, rewritten"
+	reported  = "reported"
+	works     = "works on"
+)
+
+// suite is the node under attack, and what came of the attacks.
+type suite struct {
+	*node.Node
+	servers []*server
+	// target records what comes to its two ports.
+	target rawServer
+
+	mu      sync.Mutex
+	results []result
+	marks   int
+}
+
+type result struct{ section, attack, expected, server string }
+
+// The sections, in the order of the table.
+var sections = []string{"Hooks", "Path", "Header, host, method", "Smuggling", "Transparency", "Data path"}
+
+func TestAttacks(t *testing.T) {
+	s := &suite{Node: node.New(t)}
+	s.AddPod("client", "10.244.1.2", policy.Labels{"k8s:app": "client"})
+	s.AddPod("stranger", "10.244.1.4", policy.Labels{"k8s:app": "stranger"})
+	s.AddPod("caged", "10.244.1.5", policy.Labels{"k8s:app": "client", "k8s:role": "caged"})
+	s.AddPod("plain", "10.244.1.6", policy.Labels{"k8s:app": "plain"})
+	s.AddPod("target", "10.244.1.7", policy.Labels{"k8s:app": "target"})
+	s.AddRemote("remote", "10.244.2.2", policy.Labels{"k8s:app": "client"})
+	s.startServers(t)
+	s.Publish(policies()...)
+	s.Listen(s.Pods["plain"].NS, "[::]:9")
+	for _, from := range []string{"client", "caged", "remote"} {
+		s.reach(t, s.Pods[from].NS, s.at(1, openPort))
+	}
+	s.reach(t, s.Host, net.JoinHostPort(s.Pods["plain"].Addrs[1].String(), "9"))
+	t.Run("HTTP", s.http)
+	t.Run("Responses", s.responses)
+	t.Run("Packets", s.packets)
+	t.Run("Spoofing", s.spoofing)
+	t.Run("Connections", s.connections)
+	t.Run("Proxy", s.proxy)
+	t.Run("Hooks", s.hooks)
+	t.Run("Flood", s.flood)
+	t.Run("Table", s.table)
+}
+
+// attack runs one attack as a test of its own. It does not stand in the table unless it passed.
+func (s *suite) attack(t *testing.T, r result, run func(t *testing.T)) {
+	t.Helper()
+	if !t.Run(r.attack, run) {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.results = append(s.results, r)
+}
+
+// table compares what was found with the documentation. An attack that is not run, or
+// succeeds, is missing in it.
+func (s *suite) table(t *testing.T) {
+	const (
+		page  = "../../docs/security.md"
+		begin = "<!-- attack results -->\n"
+		end   = "<!-- end of attack results -->\n"
+	)
+	for _, section := range sections {
+		if !slices.ContainsFunc(s.results, func(r result) bool { return r.section == section }) {
+			t.Skipf("the section %q was not run", section)
+		}
+	}
+	data, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, ok := strings.Cut(string(data), begin)
+	old, after, ok2 := strings.Cut(rest, end)
+	if !ok || !ok2 {
+		t.Fatalf("%s has no %q … %q", page, begin, end)
+	}
+	text := intro + s.render()
+	if *update {
+		if err := os.WriteFile(page, []byte(before+begin+text+end+after), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if diff := cmp.Diff(strings.Split(old, "\n"), strings.Split(text, "\n")); diff != "" {
+		t.Errorf("%s is not what the attacks gave (-page +now); -update rewrites it:\n%s", page, diff)
+	}
+}
+
+// intro explains what the table cannot.
+const intro = `
+Each line is a test in test/attack: on a node in network namespaces with the real programs, enforcer, launcher
+and Envoy, against nginx, Apache and a Go server that records each byte. An attack that succeeds fails the test
+and is not in the table. "Unchanged" is compared byte for byte at the server; "rewritten" means that the server
+gets the same request as the proxy writes it, which is what the policy has judged. In responses the proxy writes
+its own Connection header, and adds a date where the server sends none. Paths that stand here as they are sent
+are attacks on a policy that allows everything but /admin and a few others.
+
+What is known to succeed, and is therefore no line here:
+
+- A pod that no policy selects can send datagrams with the address of another pod of its node, unless the node's
+  rp_filter or the CNI keeps it from that. A pod whose egress is policed cannot.
+- A foreign TCX program that is attached before ours later on and ends the chain (TCX_PASS) bypasses policy. Only
+  root on the node can attach one.
+- A second interface that another CNI plugin gave to a policed pod is not policed.
+- A connection that is policed at both ends on one node can stall if its client chose a port of 10240 to 32767,
+  which is below Linux's own choice. It fails closed.
+`
+
+// render is the table: one row an attack, with the servers that stood behind it.
+func (s *suite) render() string {
+	var out strings.Builder
+	for _, section := range sections {
+		var rows []result
+		servers := map[result][]string{}
+		for _, r := range s.results {
+			key := r
+			key.server = ""
+			if r.section != section {
+				continue
+			}
+			if _, ok := servers[key]; !ok {
+				rows = append(rows, key)
+			}
+			servers[key] = append(servers[key], r.server)
+		}
+		slices.SortStableFunc(rows, func(a, b result) int { return strings.Compare(a.attack, b.attack) })
+		fmt.Fprintf(&out, "\n### %s\n\n| attack | expected | result | server |\n|---|---|---|---|\n", section)
+		for _, r := range rows {
+			of := servers[r]
+			slices.Sort(of)
+			fmt.Fprintf(&out, "| %s | %s | as expected | %s |\n", cell(r.attack), r.expected, strings.Join(of, ", "))
+		}
+	}
+	return out.String() + "\n"
+}
+
+// cell writes what a reader would not see, and what means something in a table.
+func cell(text string) string {
+	quoted := strconv.Quote(text)
+	quoted = strings.ReplaceAll(quoted[1:len(quoted)-1], `\\`, `\`)
+	if strings.ContainsAny(text, "/%*\\") {
+		return "`" + strings.ReplaceAll(quoted, "|", `\|`) + "`"
+	}
+	return strings.ReplaceAll(quoted, "|", `\|`)
+}
