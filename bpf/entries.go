@@ -14,7 +14,8 @@ const closedTable = math.MaxUint32
 
 // Entries says what the maps must hold to enforce np. What has no number in n is closed: a
 // table without one denies everything, and so does an entry whose class has none. Pods
-// that share their node's network are left out, since nothing can be attached to them.
+// that share their node's network are left out, since nothing can be attached to them, and
+// so are those that no policy selects.
 func Entries(np policy.NodePolicy, n policy.Numbers) State {
 	var s State
 	audit := map[policy.TableID]bool{}
@@ -25,7 +26,7 @@ func Entries(np policy.NodePolicy, n policy.Numbers) State {
 		}
 	}
 	for _, ep := range np.Endpoints {
-		if ep.HostNetwork {
+		if ep.HostNetwork || !ep.Policed() {
 			continue
 		}
 		e := EndpointEntry{

@@ -135,11 +135,11 @@ func TestSnapshotReconciler(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(np.Endpoints) != 1 || np.Endpoints[0].Key != "demo/backend" || len(np.Classes) != 1 {
+	if len(np.Endpoints) == 0 || np.Endpoints[0].Key != "demo/backend" || !np.Endpoints[0].Policed() || len(np.Classes) != 1 {
 		t.Errorf("node1 has %d endpoints and %d classes", len(np.Endpoints), len(np.Classes))
 	}
-	if len(p.Nodes["node2"]) != 1 {
-		t.Errorf("node2 has %d resources, and no pod that is selected", len(p.Nodes["node2"]))
+	if n := len(p.Nodes["node2"]); n != 2 { // its pod, and the checkpoint
+		t.Errorf("node2 has %d resources, and no pod that is selected", n)
 	}
 	part := records[1].nodes["node1"].policies[records[1].policies[0].ref]
 	if part.generation != 3 || part.uid != "p1" || !part.proxied || len(part.pods) != 1 {

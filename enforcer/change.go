@@ -197,7 +197,8 @@ func closed(d policy.Direction) policy.Table {
 
 // commit writes a change into the data path.
 func (e *Enforcer) commit(ctx context.Context, c *change) {
-	np := c.update.NodePolicy
+	e.meets(c.update.NodePolicy)
+	np := e.withStarts(c.update.NodePolicy)
 	e.detachUnpoliced(np)
 	e.readCounters() // those of rules that go are deleted
 	err := e.config.Datapath.Apply(bpf.Entries(np, c.numbers))
@@ -206,17 +207,17 @@ func (e *Enforcer) commit(ctx context.Context, c *change) {
 		e.failed = c
 		return
 	}
-	e.force.known, e.force.policy = true, np
-	e.force.rules, e.force.responsible = c.numbers.RulesByNumber(), responsibleIn(np)
+	e.force.known, e.force.told = true, c.update.NodePolicy
+	e.force.numbers, e.force.rules = c.numbers, c.numbers.RulesByNumber()
 	e.force.seenNode, e.force.seenCluster = c.update.NodeVersion, c.update.ClusterVersion
 	e.force.clusterVersion = c.update.ClusterVersion
-	e.wants(np)
+	e.holds(np)
 	e.syncPods(false)
 	if !c.refused {
 		e.force.nodeVersion = c.update.NodeVersion
 		e.outcome("StateNotSaved", e.config.Store.SaveUpdate(c.update))
 	}
-	e.config.Metrics.applied(e.config.Now(), len(np.Endpoints))
+	e.config.Metrics.applied(e.config.Now(), len(e.pods.wanted))
 	if c.final.Version() != c.set.Version() {
 		e.startAsk(ctx, c.final, nil)
 	}

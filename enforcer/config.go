@@ -11,6 +11,7 @@ import (
 	"github.com/go-logr/logr"
 
 	"github.com/septum-dev/septum/bpf"
+	"github.com/septum-dev/septum/enforcer/cni"
 	"github.com/septum-dev/septum/enforcer/launch"
 	"github.com/septum-dev/septum/enforcer/links"
 	"github.com/septum-dev/septum/enforcer/proxyns"
@@ -63,6 +64,9 @@ type Store interface {
 	Load() (xds.Update, policy.Numbers, error)
 	SaveNumbers(policy.Numbers) error
 	SaveUpdate(xds.Update) error
+	// LoadStarts returns nothing where nothing was saved.
+	LoadStarts() ([]Started, error)
+	SaveStarts([]Started) error
 }
 
 // Namespace makes the proxy's network namespace ready.
@@ -70,6 +74,8 @@ type Namespace func(ns *os.File, cfg proxyns.Config) (proxyns.Link, error)
 
 // Inputs are the channels of what happens on the node.
 type Inputs struct {
+	// Starts are pods that the CNI plugin holds until their policy is in force.
+	Starts <-chan *cni.Pod
 	// Proxies are launchers that said hello.
 	Proxies <-chan *launch.Proxy
 	// Changed says that interfaces, addresses or namespaces of the node changed.

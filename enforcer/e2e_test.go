@@ -1,9 +1,11 @@
 package enforcer_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"os/exec"
 	"strings"
 	"sync"
@@ -13,7 +15,9 @@ import (
 
 	"github.com/vishvananda/netlink"
 
+	"github.com/septum-dev/septum/enforcer/cni"
 	"github.com/septum-dev/septum/enforcer/netns/nstest"
+	"github.com/septum-dev/septum/policy"
 	"github.com/septum-dev/septum/xds/septumpb"
 )
 
@@ -88,6 +92,66 @@ func TestSamplePolicy(t *testing.T) {
 		n.becomes(stranger, "GET", "/data", "error: ")
 	})
 }
+
+// A pod that is scheduled is policed from before its first packet: the enforcer answers
+// the plugin when its programs are there, though no one but the plugin knows the address.
+func TestPodHeldUntilPoliced(t *testing.T) {
+	n := newNode(t)
+	pods := func(lateAddr string) policy.Snapshot {
+		s := snapshotOf([]testPod{
+			{"demo/client", nodeName, "frontend-app", client},
+			{"demo/late", nodeName, "late", lateAddr},
+			{"demo/server", nodeName, "backend-app", server},
+		})
+		s.Policies = []policy.Policy{egressPolicy("late", "frontend-app", "GET")}
+		if lateAddr == noAddr {
+			s.Endpoints[1].Addrs = nil
+		}
+		return s
+	}
+	n.publish(snapshot())
+	n.reported("the first policy in force", func(r *septumpb.NodeReport) bool { return r.NodeVersion != "" && r.ProxyReady })
+	const addr = "10.244.1.77"
+	n.addPod("late", addr)
+	request := cni.Request{Namespace: "demo", Name: "late", UID: "uid-demo/late", Addresses: []netip.Addr{netip.MustParseAddr(addr)}}
+	hold := func(limit time.Duration) (cni.Reply, error) {
+		ctx, cancel := context.WithTimeout(t.Context(), limit)
+		defer cancel()
+		return cni.Ask(ctx, n.path("cni.sock"), request)
+	}
+	if reply, err := hold(500 * time.Millisecond); err == nil {
+		t.Fatalf("a pod that the operator does not know: %+v", reply)
+	}
+	n.publish(pods(noAddr))
+	if reply, err := hold(10 * time.Second); err != nil || !reply.OK || !reply.Policed {
+		t.Fatalf("a pod that is scheduled: %+v, %v", reply, err)
+	}
+	// Not "becomes": the very first connection is denied.
+	denied := func(when string) {
+		t.Helper()
+		if got := ask(n.httpClient(addr, false), "GET", "/data"); !strings.HasPrefix(got, "error: ") {
+			t.Errorf("%s: %q", when, got)
+		}
+	}
+	denied("at its start")
+	n.enforcer.kill(syscall.SIGKILL)
+	denied("without an enforcer")
+	n.startEnforcer()
+	n.reported("a new enforcer", func(r *septumpb.NodeReport) bool { return r.NodeVersion != "" })
+	denied("after a restart")
+	version := n.publish(pods(addr))
+	n.reported("the operator's word of the address", func(r *septumpb.NodeReport) bool { return r.NodeVersion == version })
+	denied("when the operator knows the address")
+
+	must(t, n.enforcer.cmd.Process.Signal(syscall.SIGSTOP))
+	if reply, err := hold(time.Second); err == nil {
+		t.Errorf("with the enforcer stopped: %+v", reply)
+	}
+	must(t, n.enforcer.cmd.Process.Signal(syscall.SIGCONT))
+}
+
+// noAddr stands for none.
+const noAddr = "0.0.0.0"
 
 // An enforcer that is killed, stays away and comes back costs no request.
 func TestEnforcerRestart(t *testing.T) {

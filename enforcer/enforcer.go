@@ -38,6 +38,7 @@ type Enforcer struct {
 	numbers policy.Numbers
 	force   inForce
 	pods    pods
+	starts  starts
 	proxy   proxyState
 	counts  counts
 	// problems that are not about one pod, by reason.
@@ -48,9 +49,12 @@ type Enforcer struct {
 
 // inForce is what the data path holds.
 type inForce struct {
-	known  bool
-	policy policy.NodePolicy
-	rules  map[uint32]policy.RuleID
+	known bool
+	// told is the operator's policy, policy that and the addresses of pods that start.
+	told, policy policy.NodePolicy
+	// numbers are those of the maps.
+	numbers policy.Numbers
+	rules   map[uint32]policy.RuleID
 	// responsible are the policies of each pod address and direction.
 	responsible map[tableAt][]policy.Ref
 	// nodeVersion and clusterVersion are the checkpoints that are completely in force.
@@ -77,7 +81,7 @@ func New(config Config) (*Enforcer, error) {
 	}
 	e := &Enforcer{config: config, problems: map[string]string{}}
 	e.ask.answers = make(chan answer, 1)
-	e.pods = newPods()
+	e.pods, e.starts = newPods(), newStarts()
 	e.counts = newCounts()
 	return e, nil
 }
@@ -102,6 +106,8 @@ func (e *Enforcer) Run(ctx context.Context) error {
 			e.next = &u
 		case a := <-e.ask.answers:
 			e.answered(ctx, a)
+		case p := <-e.config.Inputs.Starts:
+			e.podStarts(p)
 		case p := <-e.config.Inputs.Proxies:
 			e.proxyCame(p)
 		case <-e.proxy.gone:
@@ -123,6 +129,7 @@ func (e *Enforcer) Run(ctx context.Context) error {
 			continue
 		}
 		e.advance(ctx)
+		e.settle()
 		if e.pods.missing() {
 			retry.Reset(podRetry)
 		}
@@ -135,6 +142,7 @@ func (e *Enforcer) Run(ctx context.Context) error {
 func (e *Enforcer) restore(ctx context.Context) error {
 	e.hostAddrs()
 	e.baseline()
+	e.loadStarts()
 	update, numbers, err := e.config.Store.Load()
 	e.numbers = numbers
 	if errors.Is(err, os.ErrNotExist) {

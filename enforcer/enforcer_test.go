@@ -317,7 +317,7 @@ func TestPodsThatCannotBeEnforced(t *testing.T) {
 	w.veths["10.0.0.1"], w.veths["10.0.0.2"], w.veths["10.0.0.3"], w.veths["10.0.0.4"] = veth(11), veth(12), veth(13), veth(13)
 	w.run()
 	w.updates <- update("1", nil, host, unpoliced, pod("first", "u3", "10.0.0.3"), pod("second", "u4", "10.0.0.4"))
-	w.wants("envoy ", "maps 10.0.0.2,10.0.0.3,10.0.0.4", "attach default/first to 13", "saved 1")
+	w.wants("envoy ", "maps 10.0.0.3,10.0.0.4", "attach default/first to 13", "saved 1")
 	w.reported("both problems", func(r *septumpb.NodeReport) bool {
 		return len(r.Problems) == 2 && r.Problems[0].Endpoint == "default/host" && r.Problems[0].Reason == "HostNetwork" &&
 			r.Problems[1].Endpoint == "default/second" && r.Problems[1].Reason == "AddressConflict"

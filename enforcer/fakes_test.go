@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/septum-dev/septum/bpf"
+	"github.com/septum-dev/septum/enforcer/cni"
 	"github.com/septum-dev/septum/enforcer/links"
 	"github.com/septum-dev/septum/enforcer/proxyns"
 	"github.com/septum-dev/septum/policy"
@@ -39,12 +40,15 @@ type world struct {
 	rules     map[uint32]bpf.Counter
 	attached  []int
 	stored    *xds.Update
+	starting  []Started
+	metrics   *Metrics
 	numbers   policy.Numbers
 	written   bpf.State
 	open      []links.Connection
 	deaf      bool
 
 	updates  chan xds.Update
+	starts   chan *cni.Pod
 	changed  chan struct{}
 	envoy    chan struct{}
 	requests chan policy.Event
@@ -57,6 +61,7 @@ func newWorld(t *testing.T) *world {
 	return &world{
 		t: t, veths: map[string]links.Link{}, failing: map[string]error{}, connected: true,
 		answer: func(context.Context, []string) error { return nil }, rules: map[uint32]bpf.Counter{},
+		starts:  make(chan *cni.Pod),
 		updates: make(chan xds.Update, 1), changed: make(chan struct{}, 1), envoy: make(chan struct{}, 1),
 		ackTimeout: 10 * time.Second,
 		requests:   make(chan policy.Event, 16), packets: make(chan bpf.Event, 16),
@@ -67,11 +72,12 @@ func newWorld(t *testing.T) *world {
 func (w *world) run() (stop func()) {
 	w.t.Helper()
 	w.reports = nil
+	w.metrics = NewMetrics(prometheus.NewRegistry())
 	e, err := New(Config{
 		Source: w, Datapath: w, Proxy: proxy{w}, Links: w, Store: w, Instance: "test",
 		Namespace:  func(*os.File, proxyns.Config) (proxyns.Link, error) { return proxyns.Link{}, nil },
-		Inputs:     Inputs{Changed: w.changed, EnvoyChanged: w.envoy, Requests: w.requests, Packets: w.packets},
-		Metrics:    NewMetrics(prometheus.NewRegistry()),
+		Inputs:     Inputs{Starts: w.starts, Changed: w.changed, EnvoyChanged: w.envoy, Requests: w.requests, Packets: w.packets},
+		Metrics:    w.metrics,
 		Log:        testr.New(w.t),
 		AckTimeout: w.ackTimeout,
 	})
@@ -305,6 +311,19 @@ func (w *world) SaveUpdate(u xds.Update) error {
 		w.note("saved %s", u.NodeVersion)
 	})
 	return nil
+}
+
+func (w *world) LoadStarts() ([]Started, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.starting), w.failing["starts"]
+}
+
+func (w *world) SaveStarts(s []Started) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.starting = slices.Clone(s)
+	return w.failing["starts"]
 }
 
 // proxy is the world's Envoy: the methods' names are taken by the data path.

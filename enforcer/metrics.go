@@ -32,6 +32,8 @@ type Metrics struct {
 	verdictsTotal *prometheus.CounterVec
 	dropsTotal    *prometheus.CounterVec
 	lostTotal     *prometheus.CounterVec
+	lateTotal     prometheus.Counter
+	heldSeconds   *prometheus.HistogramVec
 
 	registry *prometheus.Registry
 	beaten   atomic.Int64
@@ -60,7 +62,17 @@ func NewMetrics(r *prometheus.Registry) *Metrics {
 		dropsTotal:    counters("drops_total", "Packets dropped by the BPF programs.", "reason"),
 		lostTotal:     counters("lost_events_total", "Events that were not counted because too many came at once.", "source"),
 	}
-	r.MustRegister(m.endpoints, m.attached, m.unenforced, m.attachErrors, m.appliedTime, m.proxyReady, m.verdictsTotal, m.dropsTotal, m.lostTotal)
+	m.lateTotal = prometheus.NewCounter(prometheus.CounterOpts{
+		Namespace: "septum", Subsystem: "enforcer", Name: "pods_seen_late_total",
+		Help: "Policed pods that started before their policy was in force, as no CNI plugin held them.",
+	})
+	m.heldSeconds = prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Namespace: "septum", Subsystem: "enforcer", Name: "pod_start_held_seconds",
+		Help:    "How long the CNI plugin held a pod's start, by what became of it.",
+		Buckets: []float64{0.001, 0.005, 0.02, 0.1, 0.5, 1, 2, 5, 10, 30},
+	}, []string{"outcome"})
+	r.MustRegister(m.endpoints, m.attached, m.unenforced, m.attachErrors, m.appliedTime, m.proxyReady, m.verdictsTotal, m.dropsTotal, m.lostTotal,
+		m.lateTotal, m.heldSeconds)
 	return m
 }
 
@@ -80,6 +92,12 @@ func (m *Metrics) applied(now time.Time, endpoints int) {
 func (m *Metrics) pods(attached, unenforced int) {
 	m.attached.Set(float64(attached))
 	m.unenforced.Set(float64(unenforced))
+}
+
+func (m *Metrics) late() { m.lateTotal.Inc() }
+
+func (m *Metrics) held(outcome string, waited time.Duration) {
+	m.heldSeconds.WithLabelValues(outcome).Observe(waited.Seconds())
 }
 
 func (m *Metrics) attachFailed() { m.attachErrors.Inc() }

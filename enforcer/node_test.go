@@ -223,7 +223,7 @@ func (n *node) startEnforcer() {
 	n.t.Helper()
 	n.enforcer = n.start(n.host, "/usr/bin/unshare", "--mount", "--propagation=slave", "sh", "-c", asInContainer, "sh", program(n.t, "enforcer"),
 		"--node-name="+nodeName, "--operator-address=10.99.0.1:9443", "--operator-server-name="+serverName,
-		"--token-file="+n.path("token"), "--ca-file="+n.path("ca.crt"), "--state-dir="+n.path("state"), "--run-dir="+n.path("run"),
+		"--token-file="+n.path("token"), "--ca-file="+n.path("ca.crt"), "--state-dir="+n.path("state"), "--run-dir="+n.path("run"), "--cni-socket="+n.path("cni.sock"),
 		"--netns-dirs="+n.path("netns"), "--bpf-dir="+n.path("bpf/septum"), "--metrics-address=10.99.0.1:9965", "--log-level=debug")
 }
 

@@ -63,15 +63,13 @@ func newPods() pods {
 // missing says that a pod is not found, and should be any moment.
 func (p *pods) missing() bool { return p.urgent }
 
-// policed says whether a policy selects the endpoint.
-func policed(ep policy.EndpointPolicy) bool { return ep.Ingress != "" || ep.Egress != "" }
-
-// wants sets the endpoints that programs are needed for.
+// wants sets the endpoints that programs are needed for. A pod without addresses has no
+// interface yet.
 func (e *Enforcer) wants(np policy.NodePolicy) {
 	since := map[podID]time.Time{}
 	e.pods.wanted = nil
 	for _, ep := range np.Endpoints {
-		if !policed(ep) {
+		if !needsPrograms(ep) {
 			continue
 		}
 		e.pods.wanted = append(e.pods.wanted, ep)
@@ -84,11 +82,16 @@ func (e *Enforcer) wants(np policy.NodePolicy) {
 	e.pods.since = since
 }
 
+// needsPrograms is true of host-network pods, too: that they can have none is a problem.
+func needsPrograms(ep policy.EndpointPolicy) bool {
+	return ep.Policed() && (ep.HostNetwork || len(ep.Addrs) > 0)
+}
+
 // detachUnpoliced detaches the programs of pods that np no longer polices.
 func (e *Enforcer) detachUnpoliced(np policy.NodePolicy) {
 	wanted := map[podID]bool{}
 	for _, ep := range np.Endpoints {
-		if policed(ep) {
+		if needsPrograms(ep) {
 			wanted[idOf(ep)] = true
 		}
 	}
@@ -171,6 +174,7 @@ func (e *Enforcer) syncPod(ep policy.EndpointPolicy, claimed map[int]podID) podP
 	e.pods.attached[l.Ifindex] = want
 	delete(e.pods.adopted, l.Ifindex)
 	e.config.Log.Info("program attached", "endpoint", ep.Key, "interface", l.Ifindex)
+	e.countLate(want.id)
 	return podProblem{}
 }
 

@@ -11,7 +11,10 @@ import (
 	"github.com/septum-dev/septum/xds"
 )
 
-const numbersFile = "numbers.json"
+const (
+	numbersFile = "numbers.json"
+	startsFile  = "starts.json"
+)
 
 // Disk is the Store in a directory.
 type Disk struct {
@@ -55,27 +58,56 @@ func (d *Disk) SaveUpdate(u xds.Update) error {
 	return nil
 }
 
-// SaveNumbers writes the numbers: whole, or not at all.
+// SaveNumbers writes the numbers.
 func (d *Disk) SaveNumbers(n policy.Numbers) error {
 	text, err := json.Marshal(n)
 	if err != nil {
 		return fmt.Errorf("encode numbers: %w", err)
 	}
-	path := filepath.Join(d.Dir, numbersFile)
-	if old, err := os.ReadFile(path); err == nil && string(old) == string(text) {
+	if old, err := os.ReadFile(filepath.Join(d.Dir, numbersFile)); err == nil && string(old) == string(text) {
 		return nil
 	}
-	file, err := os.CreateTemp(d.Dir, "."+numbersFile+"-*")
+	return d.write(numbersFile, text)
+}
+
+// LoadStarts reads the addresses of pods that were starting.
+func (d *Disk) LoadStarts() ([]Started, error) {
+	text, err := os.ReadFile(filepath.Join(d.Dir, startsFile))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	var out []Started
+	if err == nil {
+		err = json.Unmarshal(text, &out)
+	}
 	if err != nil {
-		return fmt.Errorf("save numbers: %w", err)
+		return nil, fmt.Errorf("load pods that were starting: %w", err)
+	}
+	return out, nil
+}
+
+// SaveStarts writes them.
+func (d *Disk) SaveStarts(s []Started) error {
+	text, err := json.Marshal(s)
+	if err != nil {
+		return fmt.Errorf("encode pods that start: %w", err)
+	}
+	return d.write(startsFile, text)
+}
+
+// write replaces a file: whole, or not at all.
+func (d *Disk) write(name string, text []byte) error {
+	file, err := os.CreateTemp(d.Dir, "."+name+"-*")
+	if err != nil {
+		return fmt.Errorf("save %s: %w", name, err)
 	}
 	defer os.Remove(file.Name()) // it has been renamed, if all went well
 	_, err = file.Write(text)
 	if err = errors.Join(err, file.Sync(), file.Close()); err != nil {
-		return fmt.Errorf("save numbers: %w", err)
+		return fmt.Errorf("save %s: %w", name, err)
 	}
-	if err := os.Rename(file.Name(), path); err != nil {
-		return fmt.Errorf("save numbers: %w", err)
+	if err := os.Rename(file.Name(), filepath.Join(d.Dir, name)); err != nil {
+		return fmt.Errorf("save %s: %w", name, err)
 	}
 	return nil
 }

@@ -42,7 +42,10 @@ func TestHostNetworkEndpoint(t *testing.T) {
 	s.Endpoints[0].Addrs = s.Nodes[0].Addrs
 	c := Compile(s)
 	np := c.Node("n1")
-	want := []EndpointPolicy{{Key: "demo/backend-app", UID: "u1", Identity: 257, Addrs: s.Nodes[0].Addrs, HostNetwork: true}}
+	want := []EndpointPolicy{
+		{Key: "demo/backend-app", UID: "u1", Identity: 257, Addrs: s.Nodes[0].Addrs, HostNetwork: true},
+		{Key: "demo/other", UID: "u3", Identity: 258, Addrs: s.Endpoints[2].Addrs},
+	}
 	if !reflect.DeepEqual(np.Endpoints, want) || len(np.Tables) != 0 || len(np.Applied) != 0 {
 		t.Errorf("a host-network pod is enforced: %+v", np)
 	}

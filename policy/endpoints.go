@@ -53,7 +53,11 @@ type compiledSpec struct {
 	ingress, egress *section
 }
 
-// endpoints gives every endpoint that a policy selects its tables.
+// Policed says whether a policy selects the endpoint in at least one direction.
+func (e EndpointPolicy) Policed() bool { return e.Ingress != "" || e.Egress != "" }
+
+// endpoints gives every endpoint that a policy selects its tables. The others are listed
+// without: a node has to know a pod that nobody selects from one that it has not heard of.
 func (c *compiler) endpoints(s Snapshot, out *Compiled) {
 	subs := newSubjects(s)
 	index := newLabelIndex(subs.sets)
@@ -76,7 +80,7 @@ func (c *compiler) endpoints(s Snapshot, out *Compiled) {
 	for i := range s.Endpoints {
 		e := &s.Endpoints[i]
 		apply := specs[subs.of[i]]
-		if len(apply) == 0 {
+		if len(apply) == 0 && (e.HostNetwork || e.Node == "") {
 			continue
 		}
 		view := out.nodes[e.Node]
@@ -85,7 +89,7 @@ func (c *compiler) endpoints(s Snapshot, out *Compiled) {
 			out.nodes[e.Node] = view
 		}
 		ep := EndpointPolicy{Key: e.Key, UID: e.UID, Identity: e.Identity, Addrs: unmapped(e.Addrs), HostNetwork: e.HostNetwork}
-		if !e.HostNetwork {
+		if !e.HostNetwork && len(apply) > 0 {
 			ep.Ingress = tables.get(Ingress, subs.of[i], e, apply, c.u.position[IdentityHost])
 			ep.Egress = tables.get(Egress, subs.of[i], e, apply, c.u.hosts[c.u.book.hosts[e.Node]])
 		}

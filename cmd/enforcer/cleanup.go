@@ -15,9 +15,10 @@ import (
 // clean removes everything that an enforcer leaves on the node.
 func clean(log logr.Logger, o options) error {
 	err := errors.Join(
+		removePlugin(o.cni), // first: a list that names a plugin that is gone starts no pod
 		bpf.Remove(bpf.Config{PinPath: o.pins, CgroupRoot: o.cgroup}),
 		proxyns.Remove(),
-		empty(o.run), empty(o.state),
+		empty(o.run), empty(filepath.Dir(o.cni.socket)), empty(o.state),
 	)
 	if err != nil {
 		return fmt.Errorf("clean the node: %w", err)

@@ -1,6 +1,7 @@
 // Command septum-enforcer is the node agent.
 //
 //	septum-enforcer [flags]            run
+//	septum-enforcer cni [flags]        put the CNI plugin into the node's network list, or take it out
 //	septum-enforcer cleanup [flags]    remove everything from the node, for uninstalling
 package main
 
@@ -23,7 +24,7 @@ import (
 )
 
 func main() {
-	o, cleanup, err := parse(os.Args[1:])
+	o, verb, err := parse(os.Args[1:])
 	if err != nil {
 		if !errors.Is(err, flag.ErrHelp) {
 			fmt.Fprintln(os.Stderr, "septum-enforcer:", err)
@@ -34,9 +35,12 @@ func main() {
 	log := logr.FromSlogHandler(handler)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	if cleanup {
+	switch verb {
+	case verbCleanup:
 		err = clean(log, o)
-	} else {
+	case verbCNI:
+		err = setUpPlugin(log, o.cni)
+	default:
 		err = run(ctx, log, o)
 	}
 	if err != nil {
@@ -44,6 +48,12 @@ func main() {
 		os.Exit(1) //nolint:gocritic // stop has nothing to do that the end of the process does not
 	}
 }
+
+// What the program can be asked to do, beside to run.
+const (
+	verbCleanup = "cleanup"
+	verbCNI     = "cni"
+)
 
 // options are the flags.
 type options struct {
@@ -55,11 +65,12 @@ type options struct {
 	ackTimeout                   time.Duration
 	level                        slog.Level
 	maxHeap                      uint64
+	cni                          cniOptions
 }
 
-func parse(args []string) (o options, cleanup bool, err error) {
-	if len(args) > 0 && args[0] == "cleanup" {
-		cleanup, args = true, args[1:]
+func parse(args []string) (o options, verb string, err error) {
+	if len(args) > 0 && (args[0] == verbCleanup || args[0] == verbCNI) {
+		verb, args = args[0], args[1:]
 	}
 	f := flag.NewFlagSet("septum-enforcer", flag.ContinueOnError)
 	f.StringVar(&o.node, "node-name", os.Getenv("NODE_NAME"), "name of this node; the default is $NODE_NAME")
@@ -77,24 +88,25 @@ func parse(args []string) (o options, cleanup bool, err error) {
 	f.IntVar(&o.proxyID, "proxy-id", 10077, "user and group id that the proxy runs as")
 	f.DurationVar(&o.ackTimeout, "ack-timeout", 5*time.Second, "how long Envoy may take to acknowledge a change")
 	f.Uint64Var(&o.maxHeap, "proxy-max-heap", 0, "bytes of heap at which Envoy refuses requests; 0 is 1 GiB")
+	o.cni.flags(f)
 	level := f.String("log-level", "info", "lowest level that is logged: debug, info or error")
 	if err := f.Parse(args); err != nil {
-		return o, cleanup, err
+		return o, verb, err
 	}
 	if err := o.level.UnmarshalText([]byte(*level)); err != nil {
-		return o, cleanup, fmt.Errorf("log level: %w", err)
+		return o, verb, fmt.Errorf("log level: %w", err)
 	}
-	return o, cleanup, o.complete(cleanup)
+	return o, verb, o.complete(verb)
 }
 
-func (o *options) complete(cleanup bool) error {
+func (o *options) complete(verb string) error {
 	if o.cgroup == "" {
 		o.cgroup = "/sys/fs/cgroup"
 		if hybrid := filepath.Join(o.cgroup, "unified"); !isCgroup2(o.cgroup) && isCgroup2(hybrid) {
 			o.cgroup = hybrid
 		}
 	}
-	if cleanup {
+	if verb != "" {
 		return nil
 	}
 	if o.node == "" {

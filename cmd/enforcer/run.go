@@ -15,6 +15,7 @@ import (
 
 	"github.com/septum-dev/septum/bpf"
 	"github.com/septum-dev/septum/enforcer"
+	"github.com/septum-dev/septum/enforcer/cni"
 	"github.com/septum-dev/septum/enforcer/launch"
 	"github.com/septum-dev/septum/enforcer/links"
 	"github.com/septum-dev/septum/enforcer/proxyns"
@@ -49,6 +50,7 @@ func run(ctx context.Context, log logr.Logger, o options) error {
 		return err
 	}
 	metrics := enforcer.NewMetrics(prometheus.NewRegistry())
+	starts := make(chan *cni.Pod)
 	proxies, changed := make(chan *launch.Proxy), make(chan struct{}, 1)
 	requests, packets, envoyChanged := make(chan policy.Event, eventRoom), make(chan bpf.Event, eventRoom), make(chan struct{}, 1)
 	server, err := envoy.NewServer(envoy.Config{
@@ -68,7 +70,7 @@ func run(ctx context.Context, log logr.Logger, o options) error {
 			return proxyns.Setup(ns, c)
 		},
 		Inputs: enforcer.Inputs{
-			Proxies: proxies, Changed: changed, EnvoyChanged: envoyChanged, Requests: requests, Packets: packets,
+			Starts: starts, Proxies: proxies, Changed: changed, EnvoyChanged: envoyChanged, Requests: requests, Packets: packets,
 		},
 		Bootstrap: o.socket("envoy.json"), Instance: rand.Text(), Metrics: metrics, Log: log, AckTimeout: o.ackTimeout,
 	})
@@ -76,6 +78,10 @@ func run(ctx context.Context, log logr.Logger, o options) error {
 		return err
 	}
 	sockets, err := listen(o)
+	if err != nil {
+		return err
+	}
+	plugins, err := cni.Listen(o.cni.socket)
 	if err != nil {
 		return err
 	}
@@ -93,6 +99,10 @@ func run(ctx context.Context, log logr.Logger, o options) error {
 		failed := func(err error) { log.Info("proxy's hand-shake failed", "reason", err.Error()) }
 		return launch.Serve(ctx, sockets.launch, o.proxyID, hello, failed)
 	})
+	g.Go(func() error { return serveStarts(ctx, log, plugins, starts) })
+	if o.cni.enabled {
+		g.Go(func() error { return keepPlugin(ctx, log, o.cni) })
+	}
 	g.Go(func() error { return watch(ctx, log, changed, o.netnsDirs()) })
 	g.Go(func() error {
 		return datapath.Events(ctx, func(e bpf.Event) { offer(packets, e, metrics, "bpf") })

@@ -12,8 +12,8 @@ import (
 	"github.com/septum-dev/septum/policy"
 )
 
-// endpointsOf returns the pods that have addresses, by key, and their identities, by
-// number. named are the label keys that policies name.
+// endpointsOf returns the pods that have addresses or are about to get them, by key, and
+// their identities, by number. named are the label keys that policies name.
 func endpointsOf(o Objects, named map[string]bool) ([]policy.Endpoint, []policy.IdentityLabels) {
 	pods := make([]*corev1.Pod, 0, len(o.Pods))
 	for i := range o.Pods {
@@ -38,7 +38,7 @@ func endpointsOf(o Objects, named map[string]bool) ([]policy.Endpoint, []policy.
 				e.Addrs = append(e.Addrs, addr)
 			}
 		}
-		if len(e.Addrs) == 0 {
+		if len(e.Addrs) == 0 && !starting(p) {
 			continue
 		}
 		set := labels.of(p)
@@ -51,6 +51,12 @@ func endpointsOf(o Objects, named map[string]bool) ([]policy.Endpoint, []policy.
 		out[i].Identity = sets[i].identity
 	}
 	return out, identities
+}
+
+// starting says that a node is about to start the pod and give it its addresses. The node
+// has to know its policy by then.
+func starting(p *corev1.Pod) bool {
+	return p.Spec.NodeName != "" && !p.Spec.HostNetwork && p.DeletionTimestamp == nil && len(podAddrs(p)) == 0
 }
 
 func podAddrs(p *corev1.Pod) []netip.Addr {
