@@ -66,7 +66,7 @@ bench: ## The benchmarks of the pure code
 .PHONY: build
 build: ## The programs, in build/bin
 	@mkdir -p $(OUT)/bin
-	@for program in operator enforcer proxy; do \
+	@for program in operator enforcer cni proxy; do \
 	  echo "build/bin/septum-$$program"; \
 	  CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w' -o $(OUT)/bin/septum-$$program ./cmd/$$program || exit 1; \
 	done

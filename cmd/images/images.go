@@ -36,6 +36,7 @@ func images() []Image {
 			Parts: []part{
 				base{},
 				goProgram{Package: "./cmd/enforcer", Binary: "septum-enforcer", Path: "/septum-enforcer"},
+				goProgram{Package: "./cmd/cni", Binary: "septum-cni", Path: "/septum-cni"},
 				goProgram{Package: "./cmd/proxy", Binary: "septum-proxy", Path: "/septum-proxy"},
 				goProgram{Package: "./cmd/uninstall", Binary: "septum-uninstall", Path: "/septum-uninstall"},
 			},

@@ -53,6 +53,7 @@ func TestCapabilities(t *testing.T) {
 	want := map[string]string{
 		"Deployment/septum-operator operator": nothing,
 		"DaemonSet/septum-enforcer enforcer":  enforcer,
+		"DaemonSet/septum-enforcer cni":       "user 0, drop [ALL], add <nil>, escalation false, read-only root true",
 		"DaemonSet/septum-proxy launcher":     "user 0, drop [ALL], add [SETFCAP], escalation false, read-only root true",
 		"DaemonSet/septum-proxy envoy":        "user 10077, drop [ALL], add [NET_RAW], escalation true, read-only root true",
 		"DaemonSet/septum-cleanup cleanup":    enforcer,

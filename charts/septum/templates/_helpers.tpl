@@ -73,6 +73,27 @@ capabilities:
   hostPath: {path: {{ .Values.paths.cgroup }}, type: Directory}
 {{- end -}}
 
+{{/* The enforcer's arguments about the CNI plugin. */}}
+{{- define "septum.cniArgs" -}}
+- --cni={{ .Values.cni.enabled }}
+- --cni-timeout={{ .Values.cni.timeout }}
+- --cni-on-failure={{ .Values.cni.onFailure }}
+- --cni-exempt-namespaces={{ prepend .Values.cni.exemptNamespaces .Release.Namespace | uniq | join "," }}
+{{- end -}}
+
+{{/* The host directories of the network's plugins and configurations. */}}
+{{- define "septum.cniMounts" -}}
+- {name: cni-bin, mountPath: /opt/cni/bin}
+- {name: cni-conf, mountPath: /etc/cni/net.d}
+{{- end -}}
+
+{{- define "septum.cniVolumes" -}}
+- name: cni-bin
+  hostPath: {path: {{ .Values.cni.binDir }}, type: DirectoryOrCreate}
+- name: cni-conf
+  hostPath: {path: {{ .Values.cni.confDir }}, type: DirectoryOrCreate}
+{{- end -}}
+
 {{/* A CRD with the chart's labels; it is kept on uninstall, and the policies with it. */}}
 {{- define "septum.crd" -}}
 {{- $root := index . 0 -}}
