@@ -28,6 +28,25 @@ const (
 // given a way for each combination of them.
 const MaxHeaderActions = 8
 
+// maxHeaderWays bounds the rules with actions times the combinations: on each way Envoy is
+// given the rules' conditions, and a policy must not cost a node its memory.
+const maxHeaderWays = 8192
+
+// HeaderActionsFit says whether the class has no more actions on headers than can be done.
+func (c Class) HeaderActionsFit() bool {
+	rules := 0
+	for _, r := range c.HTTP {
+		if len(r.actions()) > 0 {
+			rules++
+		}
+	}
+	return headerActionsFit(rules, len(c.HeaderActions()))
+}
+
+func headerActionsFit(rules, actions int) bool {
+	return actions <= MaxHeaderActions && rules<<actions <= maxHeaderWays
+}
+
 // HeaderActions are the header matches of the class that let requests through, in the order
 // of their first rules; one that stands in several rules is there once.
 func (c Class) HeaderActions() []HeaderMatch {
@@ -72,9 +91,10 @@ func (c Class) Pass(req HTTPRequest) (header map[string][]string, mismatched []s
 // withinHeaderActions leaves out the rules that would give a class too many actions on
 // headers: they allow nothing.
 func (f *folder) withinHeaderActions(rules []HTTPRule) []HTTPRule {
-	if len(Class{HTTP: rules}.HeaderActions()) <= MaxHeaderActions {
+	if (Class{HTTP: rules}).HeaderActionsFit() {
 		return rules
 	}
+	with := 0
 	var out []HTTPRule
 	var actions []HeaderMatch
 	for _, r := range rules {
@@ -84,10 +104,14 @@ func (f *folder) withinHeaderActions(rules []HTTPRule) []HTTPRule {
 				more = append(more, h)
 			}
 		}
-		if len(more) > MaxHeaderActions {
-			f.report(Problem{Policy: r.ID.Policy, Path: r.ID.Path, Reason: ReasonUnsupported, Message: fmt.Sprintf(
-				"the rules for one peer and port can have %d different actions on headers, and those before it have them: the rule allows nothing", MaxHeaderActions)})
-			continue
+		if len(r.actions()) > 0 {
+			if !headerActionsFit(with+1, len(more)) {
+				f.report(Problem{Policy: r.ID.Policy, Path: r.ID.Path, Reason: ReasonUnsupported, Message: fmt.Sprintf(
+					"the rules for one peer and port can have %d different actions on headers, in %d rules then, and those before it have them: the rule allows nothing",
+					MaxHeaderActions, maxHeaderWays>>MaxHeaderActions)})
+				continue
+			}
+			with++
 		}
 		out, actions = append(out, r), more
 	}

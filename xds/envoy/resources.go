@@ -41,8 +41,8 @@ func Resources(np policy.NodePolicy, n policy.Numbers) (Set, error) {
 			problems = append(problems, fmt.Errorf("class %q has port %d, which is %q's", class.ID, port, other))
 			continue
 		}
-		if n := len(class.HeaderActions()); n > policy.MaxHeaderActions {
-			problems = append(problems, fmt.Errorf("class %q has %d actions on headers, more than the %d that are possible", class.ID, n, policy.MaxHeaderActions))
+		if !class.HeaderActionsFit() {
+			problems = append(problems, fmt.Errorf("class %q has more actions on headers than are possible", class.ID))
 			continue
 		}
 		ports[port] = class.ID
