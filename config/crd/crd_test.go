@@ -27,7 +27,8 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the expected refusals")
 
-// TestAdmission admits objects as the API server does: decode, prune, default, schema, CEL.
+// TestAdmission admits objects as the API server does: decode, prune, default, schema, CEL,
+// admission policies.
 // In each txtar file "good" objects are admitted, "bad" ones refused with the messages
 // in the section of the same name ending in ".err".
 func TestAdmission(t *testing.T) {
@@ -100,6 +101,8 @@ func TestSamples(t *testing.T) {
 
 // server is what the API server keeps of one kind.
 type server struct {
+	resource   string
+	policies   []admissionPolicy
 	structural *schema.Structural
 	schema     validation.SchemaValidator
 	cel        *cel.Validator
@@ -109,6 +112,7 @@ type server struct {
 func kinds(t *testing.T) map[string]server {
 	t.Helper()
 	out := map[string]server{}
+	policies := admissionPolicies(t)
 	for _, dir := range []string{"bases", "cilium"} {
 		files, err := filepath.Glob(dir + "/*.yaml")
 		if err != nil || len(files) == 0 {
@@ -116,6 +120,7 @@ func kinds(t *testing.T) map[string]server {
 		}
 		for _, file := range files {
 			kind, s := kind(t, file)
+			s.policies = policies
 			out[kind] = s
 		}
 	}
@@ -154,7 +159,7 @@ func kind(t *testing.T, file string) (string, server) {
 	if err != nil {
 		t.Fatalf("%s: %v", file, err)
 	}
-	return crd.Spec.Names.Kind, server{structural, sv, cel.NewValidator(structural, true, celconfig.PerCallLimit)}
+	return crd.Spec.Names.Kind, server{crd.Spec.Names.Plural, nil, structural, sv, cel.NewValidator(structural, true, celconfig.PerCallLimit)}
 }
 
 // admit returns the reasons to refuse an object, sorted.
@@ -187,6 +192,9 @@ func admit(t *testing.T, servers map[string]server, f txtar.File) []string {
 	for _, err := range errs {
 		out = append(out, err.Error())
 	}
+	if len(out) == 0 {
+		out = refusals(t, s.policies, s.resource, obj, nil)
+	}
 	slices.Sort(out)
 	return out
 }
@@ -199,4 +207,3 @@ func section(a *txtar.Archive, name string) string {
 	}
 	return ""
 }
-

@@ -12,9 +12,10 @@ import (
 )
 
 // configDir says for the component of an object in which directory of config it stands.
-// Hooks and CRDs are left out: without Helm nothing runs a hook, and config/crd has the CRDs.
+// Hooks and CRDs are left out: without Helm nothing runs a hook, and config/crd has the CRDs
+// and their admission policies.
 func configDir(object map[string]any) string {
-	if at(object, "metadata", "annotations", "helm.sh/hook") != nil || object["kind"] == "CustomResourceDefinition" {
+	if at(object, "metadata", "annotations", "helm.sh/hook") != nil || ofCRDs(object["kind"].(string)) {
 		return ""
 	}
 	switch object["kind"] {

@@ -156,3 +156,28 @@ func TestCRDs(t *testing.T) {
 		}
 	}
 }
+
+// TestAdmissionPolicies holds that the chart's admission policies are those of config/crd,
+// and that each is there with the CRDs that it is about, unless it is not wanted.
+func TestAdmissionPolicies(t *testing.T) {
+	with, unwanted := render(t), render(t, "--set", "crds.admissionPolicies=false")
+	for _, tt := range []struct{ file, value string }{
+		{"septum-fields.yaml", "crds.install"},
+		{"cilium-fields.yaml", "ciliumPolicies.installCRDs"},
+		{"cilium-expressions.yaml", "ciliumPolicies.installCRDs"},
+	} {
+		data, err := os.ReadFile("../../config/crd/admission/" + tt.file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		without := render(t, "--set", tt.value+"=false")
+		for name, want := range objects(t, string(data)) {
+			if got := with[name]; got == nil || !cmp.Equal(want["spec"], got["spec"]) {
+				t.Errorf("%s of the chart is not that of %s: run \"make generate\"", name, tt.file)
+			}
+			if without[name] != nil || unwanted[name] != nil {
+				t.Errorf("%s is rendered with %s=false or crds.admissionPolicies=false", name, tt.value)
+			}
+		}
+	}
+}

@@ -104,3 +104,17 @@ capabilities:
 {{- $_ := set $crd.metadata "labels" $labels -}}
 {{ toYaml $crd }}
 {{- end -}}
+
+{{/* The admission policies of a file, with the chart's labels. */}}
+{{- define "septum.admission" -}}
+{{- $root := index . 0 -}}
+{{- $labels := include "septum.labels" (list $root "crds") | fromYaml -}}
+{{- range $i, $text := regexSplit "(?m)^---$" (index . 1) -1 -}}
+{{- $object := fromYaml $text -}}
+{{- if $object -}}
+{{- $_ := set $object.metadata "labels" $labels }}
+---
+{{ toYaml $object }}
+{{- end -}}
+{{- end -}}
+{{- end -}}
