@@ -82,7 +82,7 @@ func images() []Image {
 func toolboxPackages() []string {
 	return []string{
 		"bash", "bind9-dnsutils", "ca-certificates", "coreutils", "curl", "dash", "findutils", "grep",
-		"gzip", "iproute2", "iputils-ping", "jq", "kcat", "less", "mawk", "netcat-openbsd", "openssl",
-		"procps", "sed", "tar", "util-linux", "wrk",
+		"gzip", "iproute2", "iputils-ping", "jq", "kcat", "less", "mawk", "netbase", "netcat-openbsd",
+		"openssl", "procps", "sed", "tar", "util-linux", "wrk",
 	}
 }
