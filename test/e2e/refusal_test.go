@@ -37,7 +37,7 @@ func TestRefusals(t *testing.T) {
 		},
 		{
 			"bad expression", cilium, "path: /data", `path: "/data("`,
-			[]string{"spec.ingress[0].toPorts[0].rules.http[0].path", "Invalid value"},
+			[]string{"spec.ingress[].toPorts[].rules.http[].path: Invalid value", "missing closing ): `/data(`"},
 		},
 		{
 			"native: unknown field", native, "methods:", "metods:",
