@@ -39,8 +39,21 @@ type policyCounters struct {
 	// gone is what nodes counted that are no more, and what was counted before the
 	// operator started by nodes that have no row in the status.
 	gone tally
-	// lastDenied is in nanoseconds since 1970; 0 if nothing was denied.
-	lastDenied int64
+	last denial
+}
+
+// denial is the last refusal, as a node has put it into words.
+type denial struct {
+	// at is in nanoseconds since 1970; 0 if nothing was denied.
+	at            int64
+	summary, rule string
+}
+
+func (d denial) or(o denial) denial {
+	if o.at > d.at || o.at == d.at && o.summary != "" {
+		return o
+	}
+	return d
 }
 
 func newCounters() *counters {
@@ -58,9 +71,9 @@ func (c *counters) of(ref policy.Ref) *policyCounters {
 
 // seed takes what was written before the operator started: the whole, and the part of
 // each node that has a row. Nodes that have reported since know better.
-func (c *counters) seed(ref policy.Ref, whole tally, rows map[string]tally, lastDenied int64) {
+func (c *counters) seed(ref policy.Ref, whole tally, rows map[string]tally, last denial) {
 	p := c.of(ref)
-	p.lastDenied = max(p.lastDenied, lastDenied)
+	p.last = p.last.or(last)
 	p.gone = whole
 	for node, row := range rows {
 		p.gone = p.gone.sub(row)
@@ -81,7 +94,7 @@ func (c *counters) report(node, instance string, reported []*septumpb.RuleCounte
 		if p == nil {
 			continue // a policy that is gone
 		}
-		p.lastDenied = max(p.lastDenied, r.GetLastDenied())
+		p.last = p.last.or(denial{at: r.GetLastDenied(), summary: r.GetLastDenial(), rule: r.GetLastRule()})
 		count, counted := p.nodes[node]
 		switch {
 		case known && before != instance:

@@ -35,7 +35,7 @@ func TestCountersNeverGoDown(t *testing.T) {
 			for node, n := range c.rows {
 				rows[node] = tally{denied: n}
 			}
-			counts.seed(ref, tally{denied: c.whole}, rows, 0)
+			counts.seed(ref, tally{denied: c.whole}, rows, denial{})
 			counts.keep(map[policy.Ref]bool{ref: true}, nodes)
 			for i, s := range c.steps {
 				counts.report(s.node, s.instance, []*septumpb.RuleCounter{{Kind: ref.Kind, Namespace: ref.Namespace, Name: ref.Name, Denied: s.denied}})

@@ -19,7 +19,7 @@ type policyFacts struct {
 	nodes       []nodeFacts
 	hostNetwork []string
 	total       tally
-	lastDenied  int64
+	last        denial
 }
 
 // nodeFacts is one node's part in a policy.
@@ -49,7 +49,7 @@ func (f *fleet) facts() []policyFacts {
 		counts := f.counters.of(record.ref)
 		facts := policyFacts{
 			policyRecord: record, hostNetwork: f.current.hostNetwork[record.ref],
-			total: counts.sum(), lastDenied: counts.lastDenied,
+			total: counts.sum(), last: counts.last,
 		}
 		for _, name := range slices.Sorted(maps.Keys(f.current.nodes)) {
 			if part, ok := f.current.nodes[name].policies[record.ref]; ok && len(part.pods) > 0 {

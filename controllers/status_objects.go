@@ -37,8 +37,11 @@ func statusOf(p policyFacts, conditions []metav1.Condition) v1alpha1.L7PolicySta
 	if p.mode == policy.Audit {
 		out.Mode = v1alpha1.ModeAudit
 	}
-	if p.lastDenied > 0 {
-		out.LastDenial = &v1alpha1.Denial{Time: metav1.NewTime(time.Unix(0, p.lastDenied).UTC().Truncate(time.Second))}
+	if p.last.at > 0 {
+		out.LastDenial = &v1alpha1.Denial{
+			Time:    metav1.NewTime(time.Unix(0, p.last.at).UTC().Truncate(time.Second)),
+			Summary: cut(p.last.summary, 512), Rule: cut(p.last.rule, 512),
+		}
 	}
 	rows := p.nodes
 	if len(rows) > shownNodes {

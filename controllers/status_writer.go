@@ -81,9 +81,9 @@ func (w *statusWriter) load(ctx context.Context) error {
 		for _, n := range s.Status.Nodes {
 			rows[n.Name] = tally{n.Allowed, n.Denied, n.Audited}
 		}
-		var last int64
-		if s.Status.LastDenial != nil {
-			last = s.Status.LastDenial.Time.UnixNano()
+		var last denial
+		if d := s.Status.LastDenial; d != nil {
+			last = denial{at: d.Time.UnixNano(), summary: d.Summary, rule: d.Rule}
 		}
 		w.fleet.counters.seed(ref, tally{s.Status.Allowed, s.Status.Denied, s.Status.Audited}, rows, last)
 	}

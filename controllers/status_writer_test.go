@@ -86,7 +86,8 @@ func (d *desk) expect(what, enforced, reason, nodes string) {
 
 func (d *desk) denied(n uint64, instance string) {
 	d.Reported("node1", &septumpb.NodeReport{NodeVersion: "n1", ClusterVersion: "c1", ProxyReady: true, Instance: instance, Counters: []*septumpb.RuleCounter{
-		{Kind: testRef.Kind, Namespace: testRef.Namespace, Name: testRef.Name, Allowed: 2 * n, Denied: n, LastDenied: d.at.UnixNano()},
+		{Kind: testRef.Kind, Namespace: testRef.Namespace, Name: testRef.Name, Allowed: 2 * n, Denied: n, LastDenied: d.at.UnixNano(),
+			LastDenial: "demo/c -> demo/a:80 GET /\x1b[2J" + strings.Repeat("x", 600), LastRule: "spec.ingress[0]"},
 	}})
 }
 
@@ -149,6 +150,8 @@ func TestCountersAreWrittenOnceASecond(t *testing.T) {
 	d.writer.pass(t.Context())
 	if s := d.status().Status; s.Denied != 1 || s.Allowed != 2 || s.Nodes[0].Denied != 1 || s.LastDenial == nil {
 		t.Fatalf("the status is %+v", s)
+	} else if last := s.LastDenial; !strings.HasPrefix(last.Summary, "demo/c -> demo/a:80 GET / [2Jxxx") || len(last.Summary) > 512 || last.Rule != "spec.ingress[0]" {
+		t.Errorf("the last denial is %+v", last)
 	}
 	version := d.status().ResourceVersion
 	d.at = d.at.Add(countersEvery / 2)

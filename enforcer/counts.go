@@ -13,7 +13,7 @@ import (
 // A connection that a rule on layers 3 and 4 decided is counted by the BPF programs, a
 // request by Envoy's log; the redirect of a connection to Envoy is no verdict. What no
 // rule allowed has no rule to name: it counts for every policy that has a rule in the
-// endpoint's table.
+// endpoint's table, or denies there by default.
 type counts struct {
 	byPolicy map[policy.Ref]*tally
 	// previous are the BPF counters as they were last read: they outlive the enforcer.
@@ -23,7 +23,7 @@ type counts struct {
 
 type tally struct {
 	allowed, denied, audited uint64
-	lastDenied               int64
+	last                     denial
 }
 
 func newCounts() counts {
@@ -47,7 +47,7 @@ func (c *counts) add(refs []policy.Ref, v policy.Verdict, n uint64, at time.Time
 			t.audited += n
 		case policy.Denied:
 			t.denied += n
-			t.lastDenied = max(t.lastDenied, at.UnixNano())
+			t.last = t.last.or(denial{at: at.UnixNano()})
 		case policy.Redirected:
 		}
 	}
@@ -119,6 +119,7 @@ func (e *Enforcer) request(ev policy.Event) {
 	}
 	e.counts.add(refs, ev.Verdict, 1, ev.Time)
 	if ev.Verdict == policy.Denied {
+		e.counts.denied(refs, e.deniedRequest(ev))
 		e.config.Log.V(1).Info("request denied", "direction", directionName(ev.Direction), "source", ev.Src.String(), "destination", ev.Dst.String(),
 			"method", ev.HTTP.Method, "policy", ev.Rule.Policy.Name, "rule", ev.Rule.Path, "reason", ev.DropReason)
 	}
@@ -127,7 +128,8 @@ func (e *Enforcer) request(ev policy.Event) {
 // reasonPolicy is the reason of an event that a table's verdict made, among [bpf.Reasons].
 const reasonPolicy = "policy"
 
-// packet counts what the BPF programs judged without a rule; the others are in their counters.
+// packet counts what the BPF programs judged without a rule; the others are in their counters,
+// and are only described here.
 func (e *Enforcer) packet(ev bpf.Event) {
 	if ev.Verdict == policy.Denied {
 		e.config.Log.V(1).Info("packet denied", "direction", directionName(ev.Direction), "source", ev.Src.String(), "destination", ev.Dst.String(),
@@ -137,9 +139,16 @@ func (e *Enforcer) packet(ev bpf.Event) {
 	if ev.Rule == 0 && refused && ev.Reason == reasonPolicy {
 		e.counts.add(e.responsible(ev.Direction, ev.Src.Addr(), ev.Dst.Addr()), ev.Verdict, 1, e.config.Now())
 	}
+	if ev.Verdict == policy.Denied && ev.Reason == reasonPolicy {
+		refs := e.responsible(ev.Direction, ev.Src.Addr(), ev.Dst.Addr())
+		if rule, ok := e.force.rules[ev.Rule]; ok {
+			refs = []policy.Ref{rule.Policy}
+		}
+		e.counts.denied(refs, e.deniedPacket(ev))
+	}
 }
 
-// responsible are the policies with a rule in the table that judged: the server's on
+// responsible are the policies of the table that judged: the server's on
 // ingress, the client's on egress.
 func (e *Enforcer) responsible(d policy.Direction, src, dst netip.Addr) []policy.Ref {
 	addr := dst
@@ -159,6 +168,10 @@ func responsibleIn(np policy.NodePolicy) map[tableAt][]policy.Ref {
 	byTable := map[policy.TableID][]policy.Ref{}
 	for _, t := range np.Tables {
 		seen := map[policy.Ref]bool{}
+		for _, ref := range t.Denying {
+			seen[ref] = true
+			byTable[t.ID] = append(byTable[t.ID], ref)
+		}
 		for _, entry := range t.Entries {
 			for _, rule := range entry.Rules {
 				if !seen[rule.Policy] {

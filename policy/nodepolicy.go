@@ -42,6 +42,8 @@ type Table struct {
 	Direction Direction
 	// DefaultDeny is what happens to a packet that no entry matches.
 	DefaultDeny bool
+	// Denying are the policies that deny what no entry matches, sorted.
+	Denying []Ref
 	// Audit is true where every policy in the table is in Audit mode.
 	Audit bool
 	// Entries are sorted by Identity, Protocol, Port, PrefixLen. For one packet the

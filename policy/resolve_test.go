@@ -58,7 +58,7 @@ func TestResolveSample(t *testing.T) {
 			{Key: "demo/backend-app", UID: "u1", Identity: 257, Addrs: []netip.Addr{netip.MustParseAddr("10.244.1.3")}, Ingress: table.ID},
 			{Key: "demo/other", UID: "u3", Identity: 258, Addrs: []netip.Addr{netip.MustParseAddr("10.244.1.4")}},
 		},
-		Tables: []Table{{ID: table.ID, DefaultDeny: true, Entries: []Entry{
+		Tables: []Table{{ID: table.ID, DefaultDeny: true, Denying: []Ref{rule.ID.Policy}, Entries: []Entry{
 			{Identity: IdentityHost, Verdict: Forwarded},
 			{Identity: 256, Protocol: ProtocolTCP, Port: 80, PrefixLen: 16, Verdict: Redirected, Class: class.ID, Rules: []RuleID{rule.ID}},
 		}}},

@@ -49,6 +49,18 @@ func (in tableInput) rules() (rules []rule, defaultDeny, audit bool) {
 	return rules, defaultDeny, audit
 }
 
+// denying returns the policies whose default deny counts.
+func (in tableInput) denying(audit bool) []Ref {
+	var out []Ref
+	for _, s := range in.sections {
+		if s.defaultDeny && (audit || !s.audit) {
+			out = append(out, s.policy.Ref)
+		}
+	}
+	slices.SortFunc(out, CompareRefs)
+	return slices.Compact(out)
+}
+
 func withoutDenies(h *HTTP) *HTTP {
 	return &HTTP{Audit: h.Audit, Rules: slices.DeleteFunc(slices.Clone(h.Rules), func(r HTTPRule) bool { return r.Action == Deny })}
 }
@@ -78,6 +90,7 @@ func (c *compiler) table(in tableInput) TableID {
 		return id
 	}
 	t := &Table{ID: id, Direction: in.direction, DefaultDeny: defaultDeny, Audit: audit}
+	t.Denying = in.denying(audit)
 	c.tables[id] = t
 	f := &folder{direction: in.direction, audit: audit, rules: rules, classes: c.classes, report: c.report,
 		byCover: map[string]*outcome{}, byContent: map[string]*outcome{}}

@@ -49,6 +49,12 @@ func tableFromProto(in *septumpb.Table) (policy.Table, error) {
 		}
 		rules = append(rules, rule)
 	}
+	for i, p := range in.GetDenying() {
+		if err := errors.Join(notEmpty("kind", p.GetKind()), text("namespace", p.GetNamespace()), notEmpty("name", p.GetName())); err != nil {
+			return out, fmt.Errorf("denying[%d]: %w", i, err)
+		}
+		out.Denying = append(out.Denying, policy.Ref{Kind: p.GetKind(), Namespace: p.GetNamespace(), Name: p.GetName()})
+	}
 	for i, e := range in.GetEntries() {
 		entry, err := entryFromProto(e, rules)
 		if err != nil {

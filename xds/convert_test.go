@@ -26,7 +26,7 @@ func samplePolicy(node string) policy.NodePolicy {
 			{Key: "demo/host", UID: "u2", Identity: 301, HostNetwork: true},
 		},
 		Tables: []policy.Table{
-			{ID: "in", Direction: policy.Ingress, DefaultDeny: true, Entries: []policy.Entry{
+			{ID: "in", Direction: policy.Ingress, DefaultDeny: true, Denying: []policy.Ref{ref, {Kind: "ClusterL7NetworkPolicy", Name: "all"}}, Entries: []policy.Entry{
 				{Identity: 0, Protocol: policy.ProtocolTCP, Port: 8080, PrefixLen: 12, Verdict: policy.Forwarded, Rules: []policy.RuleID{l4, rule}},
 				{Identity: 256, Protocol: policy.ProtocolTCP, Port: 80, PrefixLen: 16, Verdict: policy.Redirected, Class: "class", Rules: []policy.RuleID{rule}},
 			}},

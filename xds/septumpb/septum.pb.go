@@ -346,7 +346,9 @@ type Table struct {
 	Audit       bool                   `protobuf:"varint,4,opt,name=audit,proto3" json:"audit,omitempty"`
 	Entries     []*Entry               `protobuf:"bytes,5,rep,name=entries,proto3" json:"entries,omitempty"`
 	// rules are named by Entry.rules as indexes into this list.
-	Rules         []*RuleID `protobuf:"bytes,6,rep,name=rules,proto3" json:"rules,omitempty"`
+	Rules []*RuleID `protobuf:"bytes,6,rep,name=rules,proto3" json:"rules,omitempty"`
+	// denying are the policies that deny what no entry matches.
+	Denying       []*PolicyRef `protobuf:"bytes,7,rep,name=denying,proto3" json:"denying,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -423,6 +425,73 @@ func (x *Table) GetRules() []*RuleID {
 	return nil
 }
 
+func (x *Table) GetDenying() []*PolicyRef {
+	if x != nil {
+		return x.Denying
+	}
+	return nil
+}
+
+type PolicyRef struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Kind          string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	Namespace     string                 `protobuf:"bytes,2,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	Name          string                 `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PolicyRef) Reset() {
+	*x = PolicyRef{}
+	mi := &file_septum_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PolicyRef) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PolicyRef) ProtoMessage() {}
+
+func (x *PolicyRef) ProtoReflect() protoreflect.Message {
+	mi := &file_septum_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PolicyRef.ProtoReflect.Descriptor instead.
+func (*PolicyRef) Descriptor() ([]byte, []int) {
+	return file_septum_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *PolicyRef) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *PolicyRef) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *PolicyRef) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
 type Entry struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Identity      uint32                 `protobuf:"varint,1,opt,name=identity,proto3" json:"identity,omitempty"`
@@ -438,7 +507,7 @@ type Entry struct {
 
 func (x *Entry) Reset() {
 	*x = Entry{}
-	mi := &file_septum_proto_msgTypes[4]
+	mi := &file_septum_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -450,7 +519,7 @@ func (x *Entry) String() string {
 func (*Entry) ProtoMessage() {}
 
 func (x *Entry) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[4]
+	mi := &file_septum_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -463,7 +532,7 @@ func (x *Entry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Entry.ProtoReflect.Descriptor instead.
 func (*Entry) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{4}
+	return file_septum_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Entry) GetIdentity() uint32 {
@@ -528,7 +597,7 @@ type RuleID struct {
 
 func (x *RuleID) Reset() {
 	*x = RuleID{}
-	mi := &file_septum_proto_msgTypes[5]
+	mi := &file_septum_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -540,7 +609,7 @@ func (x *RuleID) String() string {
 func (*RuleID) ProtoMessage() {}
 
 func (x *RuleID) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[5]
+	mi := &file_septum_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -553,7 +622,7 @@ func (x *RuleID) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RuleID.ProtoReflect.Descriptor instead.
 func (*RuleID) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{5}
+	return file_septum_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *RuleID) GetKind() string {
@@ -606,7 +675,7 @@ type Class struct {
 
 func (x *Class) Reset() {
 	*x = Class{}
-	mi := &file_septum_proto_msgTypes[6]
+	mi := &file_septum_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -618,7 +687,7 @@ func (x *Class) String() string {
 func (*Class) ProtoMessage() {}
 
 func (x *Class) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[6]
+	mi := &file_septum_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -631,7 +700,7 @@ func (x *Class) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Class.ProtoReflect.Descriptor instead.
 func (*Class) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{6}
+	return file_septum_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Class) GetId() string {
@@ -692,7 +761,7 @@ type HTTPRule struct {
 
 func (x *HTTPRule) Reset() {
 	*x = HTTPRule{}
-	mi := &file_septum_proto_msgTypes[7]
+	mi := &file_septum_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -704,7 +773,7 @@ func (x *HTTPRule) String() string {
 func (*HTTPRule) ProtoMessage() {}
 
 func (x *HTTPRule) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[7]
+	mi := &file_septum_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -717,7 +786,7 @@ func (x *HTTPRule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HTTPRule.ProtoReflect.Descriptor instead.
 func (*HTTPRule) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{7}
+	return file_septum_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *HTTPRule) GetId() *RuleID {
@@ -779,7 +848,7 @@ type StringMatch struct {
 
 func (x *StringMatch) Reset() {
 	*x = StringMatch{}
-	mi := &file_septum_proto_msgTypes[8]
+	mi := &file_septum_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -791,7 +860,7 @@ func (x *StringMatch) String() string {
 func (*StringMatch) ProtoMessage() {}
 
 func (x *StringMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[8]
+	mi := &file_septum_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -804,7 +873,7 @@ func (x *StringMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StringMatch.ProtoReflect.Descriptor instead.
 func (*StringMatch) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{8}
+	return file_septum_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *StringMatch) GetKind() uint32 {
@@ -833,7 +902,7 @@ type HeaderMatch struct {
 
 func (x *HeaderMatch) Reset() {
 	*x = HeaderMatch{}
-	mi := &file_septum_proto_msgTypes[9]
+	mi := &file_septum_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -845,7 +914,7 @@ func (x *HeaderMatch) String() string {
 func (*HeaderMatch) ProtoMessage() {}
 
 func (x *HeaderMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[9]
+	mi := &file_septum_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -858,7 +927,7 @@ func (x *HeaderMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeaderMatch.ProtoReflect.Descriptor instead.
 func (*HeaderMatch) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{9}
+	return file_septum_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *HeaderMatch) GetName() string {
@@ -896,7 +965,7 @@ type Address struct {
 
 func (x *Address) Reset() {
 	*x = Address{}
-	mi := &file_septum_proto_msgTypes[10]
+	mi := &file_septum_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -908,7 +977,7 @@ func (x *Address) String() string {
 func (*Address) ProtoMessage() {}
 
 func (x *Address) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[10]
+	mi := &file_septum_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -921,7 +990,7 @@ func (x *Address) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Address.ProtoReflect.Descriptor instead.
 func (*Address) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{10}
+	return file_septum_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Address) GetPrefix() string {
@@ -976,7 +1045,7 @@ type IdentityLabels struct {
 
 func (x *IdentityLabels) Reset() {
 	*x = IdentityLabels{}
-	mi := &file_septum_proto_msgTypes[11]
+	mi := &file_septum_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -988,7 +1057,7 @@ func (x *IdentityLabels) String() string {
 func (*IdentityLabels) ProtoMessage() {}
 
 func (x *IdentityLabels) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[11]
+	mi := &file_septum_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1001,7 +1070,7 @@ func (x *IdentityLabels) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IdentityLabels.ProtoReflect.Descriptor instead.
 func (*IdentityLabels) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{11}
+	return file_septum_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *IdentityLabels) GetIdentity() uint32 {
@@ -1031,7 +1100,7 @@ type Checkpoint struct {
 
 func (x *Checkpoint) Reset() {
 	*x = Checkpoint{}
-	mi := &file_septum_proto_msgTypes[12]
+	mi := &file_septum_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1043,7 +1112,7 @@ func (x *Checkpoint) String() string {
 func (*Checkpoint) ProtoMessage() {}
 
 func (x *Checkpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[12]
+	mi := &file_septum_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1056,7 +1125,7 @@ func (x *Checkpoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Checkpoint.ProtoReflect.Descriptor instead.
 func (*Checkpoint) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{12}
+	return file_septum_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Checkpoint) GetVersion() string {
@@ -1086,7 +1155,7 @@ type AppliedPolicy struct {
 
 func (x *AppliedPolicy) Reset() {
 	*x = AppliedPolicy{}
-	mi := &file_septum_proto_msgTypes[13]
+	mi := &file_septum_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1098,7 +1167,7 @@ func (x *AppliedPolicy) String() string {
 func (*AppliedPolicy) ProtoMessage() {}
 
 func (x *AppliedPolicy) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[13]
+	mi := &file_septum_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1111,7 +1180,7 @@ func (x *AppliedPolicy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppliedPolicy.ProtoReflect.Descriptor instead.
 func (*AppliedPolicy) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{13}
+	return file_septum_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *AppliedPolicy) GetKind() string {
@@ -1160,7 +1229,7 @@ type AuthenticateRequest struct {
 
 func (x *AuthenticateRequest) Reset() {
 	*x = AuthenticateRequest{}
-	mi := &file_septum_proto_msgTypes[14]
+	mi := &file_septum_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1172,7 +1241,7 @@ func (x *AuthenticateRequest) String() string {
 func (*AuthenticateRequest) ProtoMessage() {}
 
 func (x *AuthenticateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[14]
+	mi := &file_septum_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1185,7 +1254,7 @@ func (x *AuthenticateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuthenticateRequest.ProtoReflect.Descriptor instead.
 func (*AuthenticateRequest) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{14}
+	return file_septum_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *AuthenticateRequest) GetToken() string {
@@ -1215,7 +1284,7 @@ type AuthenticateResponse struct {
 
 func (x *AuthenticateResponse) Reset() {
 	*x = AuthenticateResponse{}
-	mi := &file_septum_proto_msgTypes[15]
+	mi := &file_septum_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1227,7 +1296,7 @@ func (x *AuthenticateResponse) String() string {
 func (*AuthenticateResponse) ProtoMessage() {}
 
 func (x *AuthenticateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[15]
+	mi := &file_septum_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1240,7 +1309,7 @@ func (x *AuthenticateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuthenticateResponse.ProtoReflect.Descriptor instead.
 func (*AuthenticateResponse) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{15}
+	return file_septum_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *AuthenticateResponse) GetCertificate() []byte {
@@ -1283,7 +1352,7 @@ type NodeReport struct {
 
 func (x *NodeReport) Reset() {
 	*x = NodeReport{}
-	mi := &file_septum_proto_msgTypes[16]
+	mi := &file_septum_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1295,7 +1364,7 @@ func (x *NodeReport) String() string {
 func (*NodeReport) ProtoMessage() {}
 
 func (x *NodeReport) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[16]
+	mi := &file_septum_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1308,7 +1377,7 @@ func (x *NodeReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeReport.ProtoReflect.Descriptor instead.
 func (*NodeReport) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{16}
+	return file_septum_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *NodeReport) GetNodeVersion() string {
@@ -1364,7 +1433,7 @@ type NodeProblem struct {
 
 func (x *NodeProblem) Reset() {
 	*x = NodeProblem{}
-	mi := &file_septum_proto_msgTypes[17]
+	mi := &file_septum_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1376,7 +1445,7 @@ func (x *NodeProblem) String() string {
 func (*NodeProblem) ProtoMessage() {}
 
 func (x *NodeProblem) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[17]
+	mi := &file_septum_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1389,7 +1458,7 @@ func (x *NodeProblem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeProblem.ProtoReflect.Descriptor instead.
 func (*NodeProblem) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{17}
+	return file_septum_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *NodeProblem) GetEndpoint() string {
@@ -1423,14 +1492,18 @@ type RuleCounter struct {
 	Denied    uint64                 `protobuf:"varint,5,opt,name=denied,proto3" json:"denied,omitempty"`
 	Audited   uint64                 `protobuf:"varint,6,opt,name=audited,proto3" json:"audited,omitempty"`
 	// last_denied is in nanoseconds since 1970; 0 if nothing was denied.
-	LastDenied    int64 `protobuf:"varint,7,opt,name=last_denied,json=lastDenied,proto3" json:"last_denied,omitempty"`
+	LastDenied int64 `protobuf:"varint,7,opt,name=last_denied,json=lastDenied,proto3" json:"last_denied,omitempty"`
+	// last_denial is what was denied then, in a line; last_rule the rule that decided, if one
+	// did. Both are empty if that is not known.
+	LastDenial    string `protobuf:"bytes,8,opt,name=last_denial,json=lastDenial,proto3" json:"last_denial,omitempty"`
+	LastRule      string `protobuf:"bytes,9,opt,name=last_rule,json=lastRule,proto3" json:"last_rule,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RuleCounter) Reset() {
 	*x = RuleCounter{}
-	mi := &file_septum_proto_msgTypes[18]
+	mi := &file_septum_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1442,7 +1515,7 @@ func (x *RuleCounter) String() string {
 func (*RuleCounter) ProtoMessage() {}
 
 func (x *RuleCounter) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[18]
+	mi := &file_septum_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1455,7 +1528,7 @@ func (x *RuleCounter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RuleCounter.ProtoReflect.Descriptor instead.
 func (*RuleCounter) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{18}
+	return file_septum_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *RuleCounter) GetKind() string {
@@ -1507,6 +1580,20 @@ func (x *RuleCounter) GetLastDenied() int64 {
 	return 0
 }
 
+func (x *RuleCounter) GetLastDenial() string {
+	if x != nil {
+		return x.LastDenial
+	}
+	return ""
+}
+
+func (x *RuleCounter) GetLastRule() string {
+	if x != nil {
+		return x.LastRule
+	}
+	return ""
+}
+
 type ReportResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1515,7 +1602,7 @@ type ReportResponse struct {
 
 func (x *ReportResponse) Reset() {
 	*x = ReportResponse{}
-	mi := &file_septum_proto_msgTypes[19]
+	mi := &file_septum_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1527,7 +1614,7 @@ func (x *ReportResponse) String() string {
 func (*ReportResponse) ProtoMessage() {}
 
 func (x *ReportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[19]
+	mi := &file_septum_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1540,7 +1627,7 @@ func (x *ReportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportResponse.ProtoReflect.Descriptor instead.
 func (*ReportResponse) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{19}
+	return file_septum_proto_rawDescGZIP(), []int{20}
 }
 
 // StoredState is the last good state of a node as it is kept on disk.
@@ -1556,7 +1643,7 @@ type StoredState struct {
 
 func (x *StoredState) Reset() {
 	*x = StoredState{}
-	mi := &file_septum_proto_msgTypes[20]
+	mi := &file_septum_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1568,7 +1655,7 @@ func (x *StoredState) String() string {
 func (*StoredState) ProtoMessage() {}
 
 func (x *StoredState) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[20]
+	mi := &file_septum_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1581,7 +1668,7 @@ func (x *StoredState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoredState.ProtoReflect.Descriptor instead.
 func (*StoredState) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{20}
+	return file_septum_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *StoredState) GetNode() string {
@@ -1634,14 +1721,19 @@ const file_septum_proto_rawDesc = "" +
 	"\taddresses\x18\x04 \x03(\tR\taddresses\x12!\n" +
 	"\fhost_network\x18\x05 \x01(\bR\vhostNetwork\x12#\n" +
 	"\ringress_table\x18\x06 \x01(\tR\fingressTable\x12!\n" +
-	"\fegress_table\x18\a \x01(\tR\vegressTable\"\xd7\x01\n" +
+	"\fegress_table\x18\a \x01(\tR\vegressTable\"\x91\x02\n" +
 	"\x05Table\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\tdirection\x18\x02 \x01(\rR\tdirection\x12!\n" +
 	"\fdefault_deny\x18\x03 \x01(\bR\vdefaultDeny\x12\x14\n" +
 	"\x05audit\x18\x04 \x01(\bR\x05audit\x124\n" +
 	"\aentries\x18\x05 \x03(\v2\x1a.septum.xds.v1alpha1.EntryR\aentries\x121\n" +
-	"\x05rules\x18\x06 \x03(\v2\x1b.septum.xds.v1alpha1.RuleIDR\x05rules\"\xb8\x01\n" +
+	"\x05rules\x18\x06 \x03(\v2\x1b.septum.xds.v1alpha1.RuleIDR\x05rules\x128\n" +
+	"\adenying\x18\a \x03(\v2\x1e.septum.xds.v1alpha1.PolicyRefR\adenying\"Q\n" +
+	"\tPolicyRef\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x1c\n" +
+	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x12\n" +
+	"\x04name\x18\x03 \x01(\tR\x04name\"\xb8\x01\n" +
 	"\x05Entry\x12\x1a\n" +
 	"\bidentity\x18\x01 \x01(\rR\bidentity\x12\x1a\n" +
 	"\bprotocol\x18\x02 \x01(\rR\bprotocol\x12\x12\n" +
@@ -1724,7 +1816,7 @@ const file_septum_proto_rawDesc = "" +
 	"\vNodeProblem\x12\x1a\n" +
 	"\bendpoint\x18\x01 \x01(\tR\bendpoint\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x18\n" +
-	"\amessage\x18\x03 \x01(\tR\amessage\"\xc0\x01\n" +
+	"\amessage\x18\x03 \x01(\tR\amessage\"\xfe\x01\n" +
 	"\vRuleCounter\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x1c\n" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x12\n" +
@@ -1733,7 +1825,10 @@ const file_septum_proto_rawDesc = "" +
 	"\x06denied\x18\x05 \x01(\x04R\x06denied\x12\x18\n" +
 	"\aaudited\x18\x06 \x01(\x04R\aaudited\x12\x1f\n" +
 	"\vlast_denied\x18\a \x01(\x03R\n" +
-	"lastDenied\"\x10\n" +
+	"lastDenied\x12\x1f\n" +
+	"\vlast_denial\x18\b \x01(\tR\n" +
+	"lastDenial\x12\x1b\n" +
+	"\tlast_rule\x18\t \x01(\tR\blastRule\"\x10\n" +
 	"\x0eReportResponse\"\xe9\x02\n" +
 	"\vStoredState\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12Z\n" +
@@ -1761,66 +1856,68 @@ func file_septum_proto_rawDescGZIP() []byte {
 	return file_septum_proto_rawDescData
 }
 
-var file_septum_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
+var file_septum_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
 var file_septum_proto_goTypes = []any{
 	(*NodeResource)(nil),         // 0: septum.xds.v1alpha1.NodeResource
 	(*ClusterResource)(nil),      // 1: septum.xds.v1alpha1.ClusterResource
 	(*Endpoint)(nil),             // 2: septum.xds.v1alpha1.Endpoint
 	(*Table)(nil),                // 3: septum.xds.v1alpha1.Table
-	(*Entry)(nil),                // 4: septum.xds.v1alpha1.Entry
-	(*RuleID)(nil),               // 5: septum.xds.v1alpha1.RuleID
-	(*Class)(nil),                // 6: septum.xds.v1alpha1.Class
-	(*HTTPRule)(nil),             // 7: septum.xds.v1alpha1.HTTPRule
-	(*StringMatch)(nil),          // 8: septum.xds.v1alpha1.StringMatch
-	(*HeaderMatch)(nil),          // 9: septum.xds.v1alpha1.HeaderMatch
-	(*Address)(nil),              // 10: septum.xds.v1alpha1.Address
-	(*IdentityLabels)(nil),       // 11: septum.xds.v1alpha1.IdentityLabels
-	(*Checkpoint)(nil),           // 12: septum.xds.v1alpha1.Checkpoint
-	(*AppliedPolicy)(nil),        // 13: septum.xds.v1alpha1.AppliedPolicy
-	(*AuthenticateRequest)(nil),  // 14: septum.xds.v1alpha1.AuthenticateRequest
-	(*AuthenticateResponse)(nil), // 15: septum.xds.v1alpha1.AuthenticateResponse
-	(*NodeReport)(nil),           // 16: septum.xds.v1alpha1.NodeReport
-	(*NodeProblem)(nil),          // 17: septum.xds.v1alpha1.NodeProblem
-	(*RuleCounter)(nil),          // 18: septum.xds.v1alpha1.RuleCounter
-	(*ReportResponse)(nil),       // 19: septum.xds.v1alpha1.ReportResponse
-	(*StoredState)(nil),          // 20: septum.xds.v1alpha1.StoredState
-	nil,                          // 21: septum.xds.v1alpha1.IdentityLabels.LabelsEntry
-	nil,                          // 22: septum.xds.v1alpha1.StoredState.NodeResourcesEntry
-	nil,                          // 23: septum.xds.v1alpha1.StoredState.ClusterResourcesEntry
+	(*PolicyRef)(nil),            // 4: septum.xds.v1alpha1.PolicyRef
+	(*Entry)(nil),                // 5: septum.xds.v1alpha1.Entry
+	(*RuleID)(nil),               // 6: septum.xds.v1alpha1.RuleID
+	(*Class)(nil),                // 7: septum.xds.v1alpha1.Class
+	(*HTTPRule)(nil),             // 8: septum.xds.v1alpha1.HTTPRule
+	(*StringMatch)(nil),          // 9: septum.xds.v1alpha1.StringMatch
+	(*HeaderMatch)(nil),          // 10: septum.xds.v1alpha1.HeaderMatch
+	(*Address)(nil),              // 11: septum.xds.v1alpha1.Address
+	(*IdentityLabels)(nil),       // 12: septum.xds.v1alpha1.IdentityLabels
+	(*Checkpoint)(nil),           // 13: septum.xds.v1alpha1.Checkpoint
+	(*AppliedPolicy)(nil),        // 14: septum.xds.v1alpha1.AppliedPolicy
+	(*AuthenticateRequest)(nil),  // 15: septum.xds.v1alpha1.AuthenticateRequest
+	(*AuthenticateResponse)(nil), // 16: septum.xds.v1alpha1.AuthenticateResponse
+	(*NodeReport)(nil),           // 17: septum.xds.v1alpha1.NodeReport
+	(*NodeProblem)(nil),          // 18: septum.xds.v1alpha1.NodeProblem
+	(*RuleCounter)(nil),          // 19: septum.xds.v1alpha1.RuleCounter
+	(*ReportResponse)(nil),       // 20: septum.xds.v1alpha1.ReportResponse
+	(*StoredState)(nil),          // 21: septum.xds.v1alpha1.StoredState
+	nil,                          // 22: septum.xds.v1alpha1.IdentityLabels.LabelsEntry
+	nil,                          // 23: septum.xds.v1alpha1.StoredState.NodeResourcesEntry
+	nil,                          // 24: septum.xds.v1alpha1.StoredState.ClusterResourcesEntry
 }
 var file_septum_proto_depIdxs = []int32{
 	2,  // 0: septum.xds.v1alpha1.NodeResource.endpoint:type_name -> septum.xds.v1alpha1.Endpoint
 	3,  // 1: septum.xds.v1alpha1.NodeResource.table:type_name -> septum.xds.v1alpha1.Table
-	6,  // 2: septum.xds.v1alpha1.NodeResource.class:type_name -> septum.xds.v1alpha1.Class
-	12, // 3: septum.xds.v1alpha1.NodeResource.checkpoint:type_name -> septum.xds.v1alpha1.Checkpoint
-	10, // 4: septum.xds.v1alpha1.ClusterResource.address:type_name -> septum.xds.v1alpha1.Address
-	11, // 5: septum.xds.v1alpha1.ClusterResource.identity:type_name -> septum.xds.v1alpha1.IdentityLabels
-	12, // 6: septum.xds.v1alpha1.ClusterResource.checkpoint:type_name -> septum.xds.v1alpha1.Checkpoint
-	4,  // 7: septum.xds.v1alpha1.Table.entries:type_name -> septum.xds.v1alpha1.Entry
-	5,  // 8: septum.xds.v1alpha1.Table.rules:type_name -> septum.xds.v1alpha1.RuleID
-	7,  // 9: septum.xds.v1alpha1.Class.http:type_name -> septum.xds.v1alpha1.HTTPRule
-	5,  // 10: septum.xds.v1alpha1.Class.allow_all:type_name -> septum.xds.v1alpha1.RuleID
-	5,  // 11: septum.xds.v1alpha1.HTTPRule.id:type_name -> septum.xds.v1alpha1.RuleID
-	8,  // 12: septum.xds.v1alpha1.HTTPRule.methods:type_name -> septum.xds.v1alpha1.StringMatch
-	8,  // 13: septum.xds.v1alpha1.HTTPRule.path:type_name -> septum.xds.v1alpha1.StringMatch
-	8,  // 14: septum.xds.v1alpha1.HTTPRule.hosts:type_name -> septum.xds.v1alpha1.StringMatch
-	9,  // 15: septum.xds.v1alpha1.HTTPRule.headers:type_name -> septum.xds.v1alpha1.HeaderMatch
-	8,  // 16: septum.xds.v1alpha1.HeaderMatch.value:type_name -> septum.xds.v1alpha1.StringMatch
-	21, // 17: septum.xds.v1alpha1.IdentityLabels.labels:type_name -> septum.xds.v1alpha1.IdentityLabels.LabelsEntry
-	13, // 18: septum.xds.v1alpha1.Checkpoint.policies:type_name -> septum.xds.v1alpha1.AppliedPolicy
-	17, // 19: septum.xds.v1alpha1.NodeReport.problems:type_name -> septum.xds.v1alpha1.NodeProblem
-	18, // 20: septum.xds.v1alpha1.NodeReport.counters:type_name -> septum.xds.v1alpha1.RuleCounter
-	22, // 21: septum.xds.v1alpha1.StoredState.node_resources:type_name -> septum.xds.v1alpha1.StoredState.NodeResourcesEntry
-	23, // 22: septum.xds.v1alpha1.StoredState.cluster_resources:type_name -> septum.xds.v1alpha1.StoredState.ClusterResourcesEntry
-	14, // 23: septum.xds.v1alpha1.NodeService.Authenticate:input_type -> septum.xds.v1alpha1.AuthenticateRequest
-	16, // 24: septum.xds.v1alpha1.NodeService.Report:input_type -> septum.xds.v1alpha1.NodeReport
-	15, // 25: septum.xds.v1alpha1.NodeService.Authenticate:output_type -> septum.xds.v1alpha1.AuthenticateResponse
-	19, // 26: septum.xds.v1alpha1.NodeService.Report:output_type -> septum.xds.v1alpha1.ReportResponse
-	25, // [25:27] is the sub-list for method output_type
-	23, // [23:25] is the sub-list for method input_type
-	23, // [23:23] is the sub-list for extension type_name
-	23, // [23:23] is the sub-list for extension extendee
-	0,  // [0:23] is the sub-list for field type_name
+	7,  // 2: septum.xds.v1alpha1.NodeResource.class:type_name -> septum.xds.v1alpha1.Class
+	13, // 3: septum.xds.v1alpha1.NodeResource.checkpoint:type_name -> septum.xds.v1alpha1.Checkpoint
+	11, // 4: septum.xds.v1alpha1.ClusterResource.address:type_name -> septum.xds.v1alpha1.Address
+	12, // 5: septum.xds.v1alpha1.ClusterResource.identity:type_name -> septum.xds.v1alpha1.IdentityLabels
+	13, // 6: septum.xds.v1alpha1.ClusterResource.checkpoint:type_name -> septum.xds.v1alpha1.Checkpoint
+	5,  // 7: septum.xds.v1alpha1.Table.entries:type_name -> septum.xds.v1alpha1.Entry
+	6,  // 8: septum.xds.v1alpha1.Table.rules:type_name -> septum.xds.v1alpha1.RuleID
+	4,  // 9: septum.xds.v1alpha1.Table.denying:type_name -> septum.xds.v1alpha1.PolicyRef
+	8,  // 10: septum.xds.v1alpha1.Class.http:type_name -> septum.xds.v1alpha1.HTTPRule
+	6,  // 11: septum.xds.v1alpha1.Class.allow_all:type_name -> septum.xds.v1alpha1.RuleID
+	6,  // 12: septum.xds.v1alpha1.HTTPRule.id:type_name -> septum.xds.v1alpha1.RuleID
+	9,  // 13: septum.xds.v1alpha1.HTTPRule.methods:type_name -> septum.xds.v1alpha1.StringMatch
+	9,  // 14: septum.xds.v1alpha1.HTTPRule.path:type_name -> septum.xds.v1alpha1.StringMatch
+	9,  // 15: septum.xds.v1alpha1.HTTPRule.hosts:type_name -> septum.xds.v1alpha1.StringMatch
+	10, // 16: septum.xds.v1alpha1.HTTPRule.headers:type_name -> septum.xds.v1alpha1.HeaderMatch
+	9,  // 17: septum.xds.v1alpha1.HeaderMatch.value:type_name -> septum.xds.v1alpha1.StringMatch
+	22, // 18: septum.xds.v1alpha1.IdentityLabels.labels:type_name -> septum.xds.v1alpha1.IdentityLabels.LabelsEntry
+	14, // 19: septum.xds.v1alpha1.Checkpoint.policies:type_name -> septum.xds.v1alpha1.AppliedPolicy
+	18, // 20: septum.xds.v1alpha1.NodeReport.problems:type_name -> septum.xds.v1alpha1.NodeProblem
+	19, // 21: septum.xds.v1alpha1.NodeReport.counters:type_name -> septum.xds.v1alpha1.RuleCounter
+	23, // 22: septum.xds.v1alpha1.StoredState.node_resources:type_name -> septum.xds.v1alpha1.StoredState.NodeResourcesEntry
+	24, // 23: septum.xds.v1alpha1.StoredState.cluster_resources:type_name -> septum.xds.v1alpha1.StoredState.ClusterResourcesEntry
+	15, // 24: septum.xds.v1alpha1.NodeService.Authenticate:input_type -> septum.xds.v1alpha1.AuthenticateRequest
+	17, // 25: septum.xds.v1alpha1.NodeService.Report:input_type -> septum.xds.v1alpha1.NodeReport
+	16, // 26: septum.xds.v1alpha1.NodeService.Authenticate:output_type -> septum.xds.v1alpha1.AuthenticateResponse
+	20, // 27: septum.xds.v1alpha1.NodeService.Report:output_type -> septum.xds.v1alpha1.ReportResponse
+	26, // [26:28] is the sub-list for method output_type
+	24, // [24:26] is the sub-list for method input_type
+	24, // [24:24] is the sub-list for extension type_name
+	24, // [24:24] is the sub-list for extension extendee
+	0,  // [0:24] is the sub-list for field type_name
 }
 
 func init() { file_septum_proto_init() }
@@ -1845,7 +1942,7 @@ func file_septum_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_septum_proto_rawDesc), len(file_septum_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   24,
+			NumMessages:   25,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
