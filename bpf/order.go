@@ -1,0 +1,127 @@
+package bpf
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
+	"golang.org/x/sys/unix"
+)
+
+// PutFirst sees to it that pods' programs run before those of others: one before ours that
+// ends the chain would let everything past. It returns the interfaces, sorted, where another
+// program had come before. There is no moment at which neither the old nor the new program runs:
+// the kernel does not move a link, so a second copy of the program is attached first.
+func (d *Datapath) PutFirst() ([]int, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	attached, err := d.Attached()
+	if err != nil {
+		return nil, err
+	}
+	var moved []int
+	var errs []error
+	for _, ifindex := range attached {
+		again := false
+		for _, h := range d.podHooks(ifindex) {
+			first, err := h.isFirst()
+			if err == nil && !first {
+				again = true
+				err = d.moveFirst(h)
+			}
+			if err != nil {
+				errs = append(errs, fmt.Errorf("interface %d: %w", ifindex, err))
+			}
+		}
+		if again {
+			moved = append(moved, ifindex)
+		}
+	}
+	return moved, errors.Join(errs...)
+}
+
+// isFirst is also true where the interface, and with it the hook, is gone.
+func (h tcxHook) isFirst() (bool, error) {
+	l, err := link.LoadPinnedLink(h.pin, nil)
+	if errors.Is(err, os.ErrNotExist) {
+		return true, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("open pinned link: %w", err)
+	}
+	defer l.Close()
+	info, err := l.Info()
+	if err != nil {
+		return false, fmt.Errorf("read pinned link: %w", err)
+	}
+	if tcx := info.TCX(); tcx == nil || int(tcx.Ifindex) != h.ifindex {
+		return true, nil
+	}
+	result, err := link.QueryPrograms(link.QueryOptions{Target: h.ifindex, Attach: h.attachType})
+	if errors.Is(err, unix.ENODEV) {
+		return true, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("list programs of %v: %w", h.attachType, err)
+	}
+	if len(result.Programs) == 0 {
+		return true, nil
+	}
+	first, ok := result.Programs[0].LinkID()
+	return ok && first == info.ID, nil
+}
+
+// moveFirst replaces the hook's link by one at the head. The old one ends with its pin.
+func (d *Datapath) moveFirst(h tcxHook) error {
+	program, err := d.copyOf(h.program)
+	if err != nil {
+		return err
+	}
+	defer program.Close()
+	l, err := link.AttachTCX(link.TCXOptions{Interface: h.ifindex, Program: program, Attach: h.attachType, Anchor: link.Head()})
+	if err != nil {
+		return fmt.Errorf("attach %v: %w", h.attachType, err)
+	}
+	next := h.pin + "-next"
+	if err := removePin(next); err != nil { // of a process that ended in between
+		return errors.Join(err, l.Close())
+	}
+	if err := pinLink(l, next); err != nil {
+		return err
+	}
+	if err := os.Rename(next, h.pin); err != nil {
+		return errors.Join(fmt.Errorf("replace pinned link: %w", err), removePin(next))
+	}
+	return nil
+}
+
+// copyOf loads one of the pods' programs anew: one program is only once at a hook.
+func (d *Datapath) copyOf(program *ebpf.Program) (*ebpf.Program, error) {
+	spec, err := loadSeptum()
+	if err != nil {
+		return nil, fmt.Errorf("read programs: %w", err)
+	}
+	for _, m := range spec.Maps {
+		m.Pinning = ebpf.PinByName
+	}
+	opts := ebpf.CollectionOptions{Maps: ebpf.MapOptions{PinPath: d.config.maps()}}
+	if program == d.objs.FromPod {
+		var objs struct {
+			Program *ebpf.Program `ebpf:"from_pod"`
+		}
+		err = spec.LoadAndAssign(&objs, &opts)
+		program = objs.Program
+	} else {
+		var objs struct {
+			Program *ebpf.Program `ebpf:"to_pod"`
+		}
+		err = spec.LoadAndAssign(&objs, &opts)
+		program = objs.Program
+	}
+	if err != nil {
+		return nil, fmt.Errorf("load a copy of the program: %w", err)
+	}
+	return program, nil
+}
