@@ -87,6 +87,14 @@ type Inputs struct {
 	Packets  <-chan bpf.Event
 }
 
+// Flows keeps what is seen of verdicts. Both are called by the loop, and return at once.
+type Flows interface {
+	// Know takes who is behind the addresses of the events to come.
+	Know(policy.NodePolicy)
+	// Add takes a verdict, and the policies that one without a rule is laid to.
+	Add(e policy.Event, responsible []policy.Ref)
+}
+
 // Config is what an Enforcer needs; every field without a default is required.
 type Config struct {
 	Source    Source
@@ -102,6 +110,8 @@ type Config struct {
 	Instance string
 	Metrics  *Metrics
 	Log      logr.Logger
+	// Flows may be nil.
+	Flows Flows
 	// AckTimeout is how long Envoy may take to acknowledge; 5 s if it is 0.
 	AckTimeout time.Duration
 	// Now is the clock; time.Now if it is nil.

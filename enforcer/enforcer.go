@@ -123,9 +123,11 @@ func (e *Enforcer) Run(ctx context.Context) error {
 			e.tick(ctx)
 		case r := <-e.config.Inputs.Requests:
 			e.request(r)
+			e.flow(r)
 			continue // there are many; the next tick reports what they came to
 		case p := <-e.config.Inputs.Packets:
 			e.packet(p)
+			e.flow(e.eventOf(p))
 			continue
 		}
 		e.advance(ctx)

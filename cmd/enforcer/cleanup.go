@@ -18,12 +18,20 @@ func clean(log logr.Logger, o options) error {
 		removePlugin(o.cni), // first: a list that names a plugin that is gone starts no pod
 		bpf.Remove(bpf.Config{PinPath: o.pins, CgroupRoot: o.cgroup}),
 		proxyns.Remove(),
-		empty(o.run), empty(filepath.Dir(o.cni.socket)), empty(o.state),
+		empty(o.run), empty(filepath.Dir(o.cni.socket)), empty(o.state), gone(o.flowSocket),
 	)
 	if err != nil {
 		return fmt.Errorf("clean the node: %w", err)
 	}
 	log.Info("the node is clean")
+	return nil
+}
+
+// gone removes a file, if it is there.
+func gone(path string) error {
+	if err := os.Remove(path); path != "" && err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("remove %s: %w", path, err)
+	}
 	return nil
 }
 

@@ -3,6 +3,7 @@
 //	septum-enforcer [flags]            run
 //	septum-enforcer cni [flags]        put the CNI plugin into the node's network list, or take it out
 //	septum-enforcer cleanup [flags]    remove everything from the node, for uninstalling
+//	septum-enforcer flows [flags]      print what was seen on the node
 package main
 
 import (
@@ -21,20 +22,26 @@ import (
 
 	"github.com/go-logr/logr"
 	"golang.org/x/sys/unix"
+
+	"github.com/septum-dev/septum/enforcer/flow"
 )
 
 func main() {
-	o, verb, err := parse(os.Args[1:])
-	if err != nil {
-		if !errors.Is(err, flag.ErrHelp) {
-			fmt.Fprintln(os.Stderr, "septum-enforcer:", err)
-		}
-		os.Exit(2)
-	}
-	handler := slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: o.level})
-	log := logr.FromSlogHandler(handler)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
+	if len(os.Args) > 1 && os.Args[1] == "flows" {
+		o, err := parseRead(os.Args[2:])
+		refuse(err)
+		if err := readFlows(ctx, os.Stdout, o); err != nil {
+			fmt.Fprintln(os.Stderr, "septum-enforcer:", err)
+			os.Exit(1) //nolint:gocritic // stop has nothing to do that the end of the process does not
+		}
+		return
+	}
+	o, verb, err := parse(os.Args[1:])
+	refuse(err)
+	handler := slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: o.level})
+	log := logr.FromSlogHandler(handler)
 	switch verb {
 	case verbCleanup:
 		err = clean(log, o)
@@ -49,6 +56,17 @@ func main() {
 	}
 }
 
+// refuse ends the program if its arguments are wrong.
+func refuse(err error) {
+	if err == nil {
+		return
+	}
+	if !errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintln(os.Stderr, "septum-enforcer:", err)
+	}
+	os.Exit(2)
+}
+
 // What the program can be asked to do, beside to run.
 const (
 	verbCleanup = "cleanup"
@@ -61,6 +79,9 @@ type options struct {
 	token, ca, state, run        string
 	netns, pins, cgroup, procSys string
 	metrics                      string
+	flowSocket, flowAddress      string
+	flowRoom                     int
+	flowQueries                  bool
 	proxyID                      int
 	ackTimeout                   time.Duration
 	level                        slog.Level
@@ -88,6 +109,10 @@ func parse(args []string) (o options, verb string, err error) {
 	f.IntVar(&o.proxyID, "proxy-id", 10077, "user and group id that the proxy runs as")
 	f.DurationVar(&o.ackTimeout, "ack-timeout", 5*time.Second, "how long Envoy may take to acknowledge a change")
 	f.Uint64Var(&o.maxHeap, "proxy-max-heap", 0, "bytes of heap at which Envoy refuses requests; 0 is 1 GiB")
+	f.StringVar(&o.flowSocket, "flow-socket", flowSocket, "unix socket to serve flows at, for root; empty is none")
+	f.StringVar(&o.flowAddress, "flow-address", "127.0.0.1:4244", "loopback address to serve flows at, for everybody on the node; empty is none")
+	f.IntVar(&o.flowRoom, "flow-room", flow.DefaultRoom, "how many flows are kept")
+	f.BoolVar(&o.flowQueries, "flow-queries", false, "keep the query of URLs in flows, which may hold secrets")
 	o.cni.flags(f)
 	level := f.String("log-level", "info", "lowest level that is logged: debug, info or error")
 	if err := f.Parse(args); err != nil {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/septum-dev/septum/bpf"
 	"github.com/septum-dev/septum/enforcer"
+	"github.com/septum-dev/septum/enforcer/flow"
 	"github.com/septum-dev/septum/enforcer/cni"
 	"github.com/septum-dev/septum/enforcer/launch"
 	"github.com/septum-dev/septum/enforcer/links"
@@ -61,6 +62,10 @@ func run(ctx context.Context, log logr.Logger, o options) error {
 	if err != nil {
 		return err
 	}
+	flows, err := flow.New(flow.Config{Node: o.node, Room: o.flowRoom, Queries: o.flowQueries, Version: "septum"})
+	if err != nil {
+		return err
+	}
 	loop, err := enforcer.New(enforcer.Config{
 		Source: client, Datapath: datapath, Proxy: server, Links: finder, Store: &enforcer.Disk{Dir: o.state},
 		Namespace: func(ns *os.File, c proxyns.Config) (proxyns.Link, error) {
@@ -73,6 +78,7 @@ func run(ctx context.Context, log logr.Logger, o options) error {
 			Starts: starts, Proxies: proxies, Changed: changed, EnvoyChanged: envoyChanged, Requests: requests, Packets: packets,
 		},
 		Bootstrap: o.socket("envoy.json"), Instance: rand.Text(), Metrics: metrics, Log: log, AckTimeout: o.ackTimeout,
+		Flows: flows,
 	})
 	if err != nil {
 		return err
@@ -86,6 +92,7 @@ func run(ctx context.Context, log logr.Logger, o options) error {
 		return err
 	}
 	g, ctx := errgroup.WithContext(ctx)
+	serveFlows(ctx, g, log, o, flows)
 	g.Go(func() error { return loop.Run(ctx) })
 	g.Go(func() error { return client.Run(ctx) })
 	g.Go(func() error { return server.Serve(ctx, sockets.xds) })

@@ -1,0 +1,108 @@
+package flow
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	flowpb "github.com/cilium/cilium/api/v1/flow"
+
+	"github.com/septum-dev/septum/policy"
+)
+
+// DefaultRoom is how many flows are kept.
+const DefaultRoom = 4096
+
+// maxRoom bounds the memory: about 2 KiB for each flow.
+const maxRoom = 1 << 20
+
+// Config is what a Recorder needs.
+type Config struct {
+	// Node is this node's name; required.
+	Node string
+	// Room is how many flows are kept; DefaultRoom if it is 0.
+	Room int
+	// Queries keeps the query of requests' URLs, which may hold secrets.
+	Queries bool
+	// Version is what the server says it is.
+	Version string
+	// Now is the clock; time.Now if it is nil.
+	Now func() time.Time
+}
+
+// Recorder keeps the last flows. Add and Know belong to one goroutine; any others may read.
+type Recorder struct {
+	config Config
+	ring   *ring
+	people people
+	start  time.Time
+	// streams has room for as many clients as may read at the same time.
+	streams chan struct{}
+}
+
+// New returns a Recorder without flows.
+func New(c Config) (*Recorder, error) {
+	var errs []error
+	if c.Node == "" {
+		errs = append(errs, errors.New("the name of the node is missing"))
+	}
+	if c.Room < 0 || c.Room > maxRoom {
+		errs = append(errs, fmt.Errorf("room for %d flows is not between 0 and %d", c.Room, maxRoom))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, fmt.Errorf("configure flows: %w", err)
+	}
+	if c.Room == 0 {
+		c.Room = DefaultRoom
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	return &Recorder{config: c, ring: newRing(c.Room), start: c.Now(), streams: make(chan struct{}, maxStreams)}, nil
+}
+
+// Know takes who is behind the addresses of the events to come.
+func (r *Recorder) Know(np policy.NodePolicy) { r.people = newPeople(np) }
+
+// Add keeps the flows of an event. Responsible are the policies that a verdict without a
+// rule is laid to: those that select the pod and let nobody else in.
+func (r *Recorder) Add(e policy.Event, responsible []policy.Ref) {
+	if e.Time.IsZero() {
+		e.Time = r.config.Now()
+	}
+	if e.Node == "" {
+		e.Node = r.config.Node
+	}
+	if e.Rule != (policy.RuleID{}) {
+		responsible = []policy.Ref{e.Rule.Policy}
+	}
+	c := converter{event: e, by: responsible, people: &r.people, queries: r.config.Queries}
+	r.ring.add(c.flows()...)
+}
+
+// flows of one event share what c holds.
+type converter struct {
+	event   policy.Event
+	by      []policy.Ref
+	people  *people
+	queries bool
+}
+
+// flows are, of a request, the request, its response if it went on, and a policy verdict if
+// it was refused; of a connection the policy verdict, and the drop.
+func (c converter) flows() []*flowpb.Flow {
+	e := c.event
+	switch {
+	case e.HTTP != nil && e.Verdict == policy.Denied:
+		return []*flowpb.Flow{c.verdict(), c.request()}
+	case e.HTTP != nil && e.Verdict == policy.Audited:
+		return append([]*flowpb.Flow{c.verdict(), c.request()}, c.response()...)
+	case e.HTTP != nil:
+		return append([]*flowpb.Flow{c.request()}, c.response()...)
+	case e.Verdict == policy.Denied && byPolicy(e.DropReason):
+		return []*flowpb.Flow{c.verdict(), c.drop()}
+	case e.Verdict == policy.Denied:
+		return []*flowpb.Flow{c.drop()}
+	}
+	return []*flowpb.Flow{c.verdict()}
+}

@@ -1,0 +1,41 @@
+package flow
+
+import (
+	"fmt"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/septum-dev/septum/policy"
+)
+
+// clean replaces what a terminal might act upon, and what is no UTF-8: control characters,
+// marks that turn the direction of text, line separators, other spaces than " ".
+func clean(s string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return utf8.RuneError
+		}
+		return r
+	}, s)
+}
+
+// urlOf is the URL of a request, without user and password, fragment, and, unless they are
+// wanted, the query.
+func urlOf(h *policy.HTTPEvent, queries bool) string {
+	host := h.Host[strings.LastIndexByte(h.Host, '@')+1:]
+	path, _, _ := strings.Cut(h.Path, "#")
+	if !queries {
+		path, _, _ = strings.Cut(path, "?")
+	}
+	return clean("http://" + host + path)
+}
+
+func requestSummary(protocol, method, url string) string {
+	return fmt.Sprintf("%s %s %s", protocol, method, url)
+}
+
+func responseSummary(protocol string, code int, latency time.Duration, method, url string) string {
+	return fmt.Sprintf("%s %d %dms (%s %s)", protocol, code, latency.Milliseconds(), method, url)
+}
