@@ -35,6 +35,8 @@ type Datapath interface {
 	AttachPod(bpf.PodLink) error
 	DetachPod(ifindex int) error
 	Attached() ([]int, error)
+	// PutFirst puts pods' programs before those of others, and says where they were not.
+	PutFirst() ([]int, error)
 	AttachProxy(bpf.ProxyLink) error
 	// Listeners are the class ports that redirected connections can be given to now.
 	Listeners() ([]uint16, error)

@@ -136,6 +136,16 @@ func (e *Enforcer) syncPods(all bool) {
 	e.sweep(claimed, found)
 	e.sweepAdopted(claimed, lost)
 	e.config.Metrics.pods(len(e.pods.attached), len(e.pods.problems))
+	e.keepFirst()
+}
+
+// keepFirst undoes it when another program has been attached before ours.
+func (e *Enforcer) keepFirst() {
+	moved, err := e.config.Datapath.PutFirst()
+	e.outcome("ProgramOrder", err)
+	if len(moved) > 0 {
+		e.config.Log.Info("programs of others came before ours, which are first again", "interfaces", moved)
+	}
 }
 
 // syncPod attaches the programs of one endpoint; the zero problem says that they are.

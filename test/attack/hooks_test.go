@@ -125,6 +125,16 @@ func (s *suite) hooks(t *testing.T) {
 			t.Error("the program saw nothing")
 		}
 	})
+	s.attack(t, result{"Hooks", "foreign TCX program before ours that ends the chain, after a second", denied, "Go"}, func(t *testing.T) {
+		f := newForeign(t, tcxPass)
+		s.attachTCX(t, f, target, ebpf.AttachTCXEgress, link.Head())
+		s.attachTCX(t, newForeign(t, tcxPass), caged, ebpf.AttachTCXIngress, link.Head())
+		time.Sleep(1500 * time.Millisecond)
+		judged(t)
+		if f.count(t) == 0 {
+			t.Error("the program saw nothing")
+		}
+	})
 	s.attack(t, result{"Hooks", "foreign clsact program that lets everything pass", denied, "Go"}, func(t *testing.T) {
 		f := newForeign(t, tcxPass)
 		s.clsact(t, f, target)

@@ -133,8 +133,8 @@ What is known to succeed, and is therefore no line here:
 
 - A pod that no policy selects can send datagrams with the address of another pod of its node, unless the node's
   rp_filter or the CNI keeps it from that. A pod whose egress is policed cannot.
-- A foreign TCX program that is attached before ours later on and ends the chain (TCX_PASS) bypasses policy. Only
-  root on the node can attach one.
+- A foreign TCX program that is attached before ours and ends the chain (TCX_PASS) bypasses policy until the
+  enforcer puts ours first again, within a second or two. Only root on the node can attach one.
 - A second interface that another CNI plugin gave to a policed pod is not policed.
 - A connection that is policed at both ends on one node can stall if its client chose a port of 10240 to 32767,
   which is below Linux's own choice. It fails closed.
