@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os/exec"
+	"regexp"
 	"strings"
 	"sync"
 	"syscall"
@@ -48,6 +49,23 @@ func TestSamplePolicy(t *testing.T) {
 			return len(r.Counters) == 1 && r.Counters[0].Name == "allow-get-products" &&
 				r.Counters[0].Allowed >= 2 && r.Counters[0].Denied >= 5 && r.Counters[0].LastDenied > 0
 		})
+	})
+	t.Run("flows", func(t *testing.T) {
+		out, err := exec.Command(program(t, "enforcer"), "flows", "--last=0", "--socket="+n.path("hubble.sock")).CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		for _, want := range []string{
+			`http-request FORWARDED \(HTTP/1.1 GET http://.*/data\)`,
+			`http-response FORWARDED \(HTTP/1.1 200 \d+ms \(GET http://.*/data\)\)`,
+			`http-request DROPPED \(HTTP/1.1 POST http://.*/data\)`,
+			`policy-verdict:none INGRESS DENIED BY allow-get-products \(CiliumNetworkPolicy\) \(TCP\)`,
+			`demo/stranger:\d+ .* policy denied DROPPED \(TCP\)`,
+		} {
+			if !regexp.MustCompile(want).Match(out) {
+				t.Errorf("no flow is %s in\n%s", want, out)
+			}
+		}
 	})
 	t.Run("rule edited", func(t *testing.T) {
 		same := n.httpClient(client, true)

@@ -109,7 +109,7 @@ func parse(args []string) (o options, verb string, err error) {
 	f.IntVar(&o.proxyID, "proxy-id", 10077, "user and group id that the proxy runs as")
 	f.DurationVar(&o.ackTimeout, "ack-timeout", 5*time.Second, "how long Envoy may take to acknowledge a change")
 	f.Uint64Var(&o.maxHeap, "proxy-max-heap", 0, "bytes of heap at which Envoy refuses requests; 0 is 1 GiB")
-	f.StringVar(&o.flowSocket, "flow-socket", flowSocket, "unix socket to serve flows at, for root; empty is none")
+	f.StringVar(&o.flowSocket, "flow-socket", "", "unix socket to serve flows at, for root; the default is hubble.sock in the directory above run-dir, \"none\" is none")
 	f.StringVar(&o.flowAddress, "flow-address", "127.0.0.1:4244", "loopback address to serve flows at, for everybody on the node; empty is none")
 	f.IntVar(&o.flowRoom, "flow-room", flow.DefaultRoom, "how many flows are kept")
 	f.BoolVar(&o.flowQueries, "flow-queries", false, "keep the query of URLs in flows, which may hold secrets")
@@ -125,6 +125,12 @@ func parse(args []string) (o options, verb string, err error) {
 }
 
 func (o *options) complete(verb string) error {
+	switch o.flowSocket {
+	case "":
+		o.flowSocket = filepath.Join(filepath.Dir(o.run), filepath.Base(flowSocket))
+	case "none":
+		o.flowSocket = ""
+	}
 	if o.cgroup == "" {
 		o.cgroup = "/sys/fs/cgroup"
 		if hybrid := filepath.Join(o.cgroup, "unified"); !isCgroup2(o.cgroup) && isCgroup2(hybrid) {

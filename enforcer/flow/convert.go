@@ -43,8 +43,12 @@ func (c converter) base() *flowpb.Flow {
 	return f
 }
 
-// name fills in the policies that decided.
+// name fills in the policies that decided. A packet that was dropped for another reason
+// was not denied by the policy that would have let it in.
 func (c converter) name(f *flowpb.Flow) {
+	if c.event.HTTP == nil && c.event.Verdict == policy.Denied && !byPolicy(c.event.DropReason) {
+		return
+	}
 	list := make([]*flowpb.Policy, 0, len(c.by))
 	for _, ref := range c.by {
 		if ref.Name != "" {

@@ -149,8 +149,14 @@ func TestWhatTheLinesDoNotShow(t *testing.T) {
 	r := recorder(t, Config{})
 	r.Add(request(policy.Denied, "POST", "/data", 403), []policy.Ref{allow})
 	r.Add(request(policy.Forwarded, "GET", "/data", 200), []policy.Ref{{Kind: "L7NetworkPolicy", Name: "not-this"}})
+	broken := packet(policy.Denied, "no-listener", "10.0.0.1:40000")
+	broken.Rule = policy.RuleID{Policy: allow, Path: "spec.ingress[0]"}
+	r.Add(broken, nil)
 	flows := r.all()
 	denied, passed, answer := flows[1], flows[2], flows[3]
+	if by := flows[4].GetIngressDeniedBy(); len(by) != 0 {
+		t.Errorf("what found no listener was denied by %v", by)
+	}
 	if code := denied.GetL7().GetHttp().GetCode(); code != 403 || denied.GetDropReasonDesc() != flowpb.DropReason_POLICY_DENIED {
 		t.Errorf("the refused request has status %d and drop reason %s", code, denied.GetDropReasonDesc())
 	}
