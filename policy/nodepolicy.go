@@ -5,7 +5,8 @@ import "net/netip"
 // NodePolicy is what one node must enforce: sorted, and equal for equal input.
 type NodePolicy struct {
 	Node string
-	// Endpoints are the node's pods that a policy selects, by Key.
+	// Endpoints are the node's pods, by Key, from when they are scheduled to it. Those that
+	// no policy selects have no tables; host-network pods are here only if one selects them.
 	Endpoints []EndpointPolicy
 	// Tables are the verdict tables that Endpoints name, by ID.
 	Tables []Table
@@ -25,7 +26,8 @@ type EndpointPolicy struct {
 	Key      string
 	UID      string
 	Identity Identity
-	Addrs    []netip.Addr
+	// Addrs are empty until the pod has its addresses.
+	Addrs []netip.Addr
 	// HostNetwork pods cannot be enforced; they are here so that this is reported.
 	HostNetwork bool
 	// Ingress and Egress are Table IDs; "" means that no policy selects the direction,

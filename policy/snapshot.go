@@ -25,7 +25,8 @@ type Node struct {
 	Labels Labels
 }
 
-// Endpoint is a running pod that has addresses of its own, or (HostNetwork) shares its node's.
+// Endpoint is a pod that has addresses of its own or is about to get them on its node, or
+// (HostNetwork) shares its node's.
 type Endpoint struct {
 	// Key is "namespace/name".
 	Key string
