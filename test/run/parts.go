@@ -27,7 +27,7 @@ type part struct {
 
 // apart are the packages that are not among the unit tests, as they need the kernel, a cluster or helm.
 func apart() []string {
-	return []string{"./bpf/...", "./enforcer/...", "./xds/envoy/...", "./test/conformance/...", "./test/attack/...", "./test/chart/...", "./test/e2e/...", "./test/cluster/..."}
+	return []string{"./bpf/...", "./enforcer/...", "./xds/envoy/...", "./test/conformance/...", "./test/attack/...", "./test/chart/...", "./test/flows/...", "./test/e2e/...", "./test/cluster/..."}
 }
 
 // parts are all parts, in the order in which they are begun when nothing makes them wait.
@@ -48,6 +48,10 @@ func parts() []part {
 			Command: []string{"make", "--no-print-directory", "lint"}},
 		{Name: "chart", About: "the Helm chart, with the real helm", Needs: []string{"binaries"},
 			Packages: []string{"./test/chart/..."}, Flags: []string{"-count=1"}},
+		{Name: "hubble", About: "the real Hubble CLI, built once", Needs: []string{"deps"}, Background: true,
+			Command: []string{"test/hubble/build.sh"}},
+		{Name: "flows", About: "the enforcer's flows, read by the real Hubble CLI", Needs: []string{"hubble"},
+			Packages: []string{"./test/flows/..."}, Flags: []string{"-count=1"}},
 		{Name: "images", About: "the container images", Needs: []string{"envoy", "unit"},
 			Command: []string{"make", "--no-print-directory", "images"}},
 		{Name: "e2e", About: "Septum on a real two-node cluster", Needs: []string{"binaries", "images", "kernel", "lint", "verify", "chart"},
