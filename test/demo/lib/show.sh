@@ -4,6 +4,7 @@
 sample=$root/config/samples/allow-get-data.yaml
 status=cnp.allow-get-products
 differences=0
+agent="" # the enforcer's pod on the node of backend-app
 
 show() {
   remove_policies
@@ -33,10 +34,28 @@ show() {
 
   title "kubectl get l7policystatus -n demo"
   kubectl get l7policystatus -n demo
+  flows
   [ "$differences" -eq 0 ] || {
     diagnose
     fail "$differences of the requests above were not answered as expected"
   }
+}
+
+# flows shows the last refusals, as Hubble writes them, from the node that gave them.
+flows() {
+  local node seen denied
+  node=$(kubectl -n demo get pods -l app=backend-app -o 'jsonpath={.items[0].spec.nodeName}')
+  agent=$(kubectl -n septum-system get pods -l app.kubernetes.io/component=enforcer \
+    --field-selector "spec.nodeName=$node" -o 'jsonpath={.items[0].metadata.name}')
+  title "kubectl -n septum-system exec -c enforcer $agent -- /septum-enforcer flows --verdict DROPPED --last 12"
+  seen=$(kubectl -n septum-system exec -c enforcer "$agent" -- /septum-enforcer flows --verdict DROPPED --last 12)
+  printf '%s\n' "$seen"
+  for denied in 'GET http://backend-app/other' 'POST http://backend-app/data' 'demo/other-remote'; do
+    [[ $seen == *"$denied"*DROPPED* ]] || {
+      printf '  %sDIFFERENT%s  no DROPPED flow of %s\n' "$red" "$plain" "$denied"
+      differences=$((differences + 1))
+    }
+  done
 }
 
 # remove_policies begins from no policy of the demo, also after a run before.
@@ -109,6 +128,7 @@ next_steps() {
   cat <<NEXT
   eval "\$(test/cluster/cluster env)"     # kubectl, helm and KUBECONFIG=build/demo/kubeconfig
   kubectl get l7policystatus -A -o wide
+  kubectl -n septum-system exec -c enforcer $agent -- /septum-enforcer flows --follow
   kubectl -n demo exec -it toolbox -- bash          # curl, dig, openssl, grpcurl, kcat, wrk
   kubectl -n demo exec deploy/frontend-app -- /septum-demo get http://backend-app/data
   kubectl -n demo edit ciliumnetworkpolicy allow-get-products   # acts on the next request, also of open connections
