@@ -15,8 +15,8 @@ import (
 
 	"github.com/septum-dev/septum/bpf"
 	"github.com/septum-dev/septum/enforcer"
-	"github.com/septum-dev/septum/enforcer/flow"
 	"github.com/septum-dev/septum/enforcer/cni"
+	"github.com/septum-dev/septum/enforcer/flow"
 	"github.com/septum-dev/septum/enforcer/launch"
 	"github.com/septum-dev/septum/enforcer/links"
 	"github.com/septum-dev/septum/enforcer/proxyns"

@@ -23,6 +23,11 @@ type logService struct {
 	server *Server
 }
 
+// ends says whether an entry is a request's last one, and not one of those between.
+func ends(t logdatav3.AccessLogType) bool {
+	return t == logdatav3.AccessLogType_DownstreamEnd || t == logdatav3.AccessLogType_NotSet
+}
+
 // StreamAccessLogs makes events of what Envoy logs. The log's name, which is the
 // direction, comes with the first message alone.
 func (l logService) StreamAccessLogs(conn accesslogv3.AccessLogService_StreamAccessLogsServer) error {
@@ -36,7 +41,7 @@ func (l logService) StreamAccessLogs(conn accesslogv3.AccessLogService_StreamAcc
 			direction = directionOf(msg.Identifier.LogName)
 		}
 		for _, entry := range msg.GetHttpLogs().GetLogEntry() {
-			if entry.GetCommonProperties().GetIntermediateLogEntry() {
+			if !ends(entry.GetCommonProperties().GetAccessLogType()) {
 				continue
 			}
 			event := eventFor(entry, direction)
