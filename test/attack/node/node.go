@@ -150,7 +150,7 @@ func (n *Node) startEnforcer() {
 	n.t.Helper()
 	n.Start(n.Host, "/usr/bin/unshare", "--mount", "--propagation=slave", "sh", "-c", asInContainer, "sh", n.program("enforcer"),
 		"--node-name="+Name, "--operator-address="+Addr+":9443", "--operator-server-name="+serverName,
-		"--token-file="+n.Path("token"), "--ca-file="+n.Path("ca.crt"), "--state-dir="+n.Path("state"), "--run-dir="+n.Path("run"),
+		"--token-file="+n.Path("token"), "--ca-file="+n.Path("ca.crt"), "--state-dir="+n.Path("state"), "--run-dir="+n.Path("run"), "--cni-socket="+n.Path("cni.sock"),
 		"--netns-dirs="+n.Path("netns"), "--bpf-dir="+n.Path("bpf/septum"), "--metrics-address="+Addr+":9965", "--log-level=debug")
 }
 
