@@ -73,6 +73,41 @@ func (d *Datapath) SetHostAddrs(addrs []netip.Addr) error {
 	return errors.Join(inOrder(p.put, p.delete), d.bumpGeneration())
 }
 
+// SetOwners says which addresses are behind which interface (its index on the node), of all
+// the node's pods: what one sends with another's address is dropped.
+func (d *Datapath) SetOwners(addrs map[int][]netip.Addr) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.readMirror(); err != nil {
+		return err
+	}
+	want := map[septumOwnerKey]uint8{}
+	for ifindex, list := range addrs {
+		want[septumOwnerKey{Ifindex: uint32(ifindex)}] = 1
+		for _, a := range list {
+			want[septumOwnerKey{Ifindex: uint32(ifindex), Addr: keyOfAddr(a.Unmap().WithZone(""))}] = 1
+		}
+	}
+	p := planOf(d.objs.Owners, d.mirror.owners, want)
+	if err := p.fits(); err != nil {
+		return err
+	}
+	// An address goes before it is somebody else's, and comes before its interface is one.
+	slices.SortFunc(p.puts, func(a, b pair[septumOwnerKey, uint8]) int {
+		return cmp.Compare(unmarked(a.key), unmarked(b.key))
+	})
+	slices.SortFunc(p.deletes, func(a, b septumOwnerKey) int { return cmp.Compare(unmarked(b), unmarked(a)) })
+	return inOrder(p.delete, p.put)
+}
+
+// unmarked orders the keys that only say that an interface is a pod's behind the others.
+func unmarked(k septumOwnerKey) int {
+	if k.Addr == (septumAddr{}) {
+		return 1
+	}
+	return 0
+}
+
 // hostIdentities gives the node's addresses the identities that they have as peers: that of
 // the node, but where the policy names the very address (as that of the API server).
 func hostIdentities(hosts iter.Seq[septumAddr], identities map[septumAddressKey]uint32) map[septumAddr]uint32 {
@@ -120,6 +155,7 @@ type mirror struct {
 	addresses map[septumAddressKey]uint32
 	endpoints map[septumAddr]septumEndpoint
 	hosts     map[septumAddr]uint32
+	owners    map[septumOwnerKey]uint8
 }
 
 func (d *Datapath) readMirror() error {
@@ -130,10 +166,11 @@ func (d *Datapath) readMirror() error {
 	addresses, errA := readMap[septumAddressKey, uint32](d.objs.Addresses)
 	endpoints, errE := readMap[septumAddr, septumEndpoint](d.objs.Endpoints)
 	hosts, errH := readMap[septumAddr, uint32](d.objs.Hosts)
-	if err := errors.Join(errT, errA, errE, errH); err != nil {
+	owners, errO := readMap[septumOwnerKey, uint8](d.objs.Owners)
+	if err := errors.Join(errT, errA, errE, errH, errO); err != nil {
 		return fmt.Errorf("read maps: %w", err)
 	}
-	d.mirror = &mirror{tables: tables, addresses: addresses, endpoints: endpoints, hosts: hosts}
+	d.mirror = &mirror{tables: tables, addresses: addresses, endpoints: endpoints, hosts: hosts, owners: owners}
 	return nil
 }
 

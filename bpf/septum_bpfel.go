@@ -143,6 +143,12 @@ type septumNodeConfig struct {
 	Pad         uint32
 }
 
+type septumOwnerKey struct {
+	_       structs.HostLayout
+	Ifindex uint32
+	Addr    septumAddr
+}
+
 type septumPod struct {
 	_       structs.HostLayout
 	Ifindex uint32
@@ -221,6 +227,7 @@ const (
 	septumMapLinks      = "links"
 	septumMapListeners  = "listeners"
 	septumMapNeighbours = "neighbours"
+	septumMapOwners     = "owners"
 	septumMapPods       = "pods"
 	septumMapRefusals   = "refusals"
 	septumMapTables     = "tables"
@@ -298,6 +305,7 @@ type septumMapSpecs struct {
 	Links      *ebpf.MapSpec `ebpf:"links"`
 	Listeners  *ebpf.MapSpec `ebpf:"listeners"`
 	Neighbours *ebpf.MapSpec `ebpf:"neighbours"`
+	Owners     *ebpf.MapSpec `ebpf:"owners"`
 	Pods       *ebpf.MapSpec `ebpf:"pods"`
 	Refusals   *ebpf.MapSpec `ebpf:"refusals"`
 	Tables     *ebpf.MapSpec `ebpf:"tables"`
@@ -341,6 +349,7 @@ type septumMaps struct {
 	Links      *ebpf.Map `ebpf:"links"`
 	Listeners  *ebpf.Map `ebpf:"listeners"`
 	Neighbours *ebpf.Map `ebpf:"neighbours"`
+	Owners     *ebpf.Map `ebpf:"owners"`
 	Pods       *ebpf.Map `ebpf:"pods"`
 	Refusals   *ebpf.Map `ebpf:"refusals"`
 	Tables     *ebpf.Map `ebpf:"tables"`
@@ -360,6 +369,7 @@ func (m *septumMaps) Close() error {
 		m.Links,
 		m.Listeners,
 		m.Neighbours,
+		m.Owners,
 		m.Pods,
 		m.Refusals,
 		m.Tables,

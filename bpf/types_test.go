@@ -16,6 +16,7 @@ func TestStructLayout(t *testing.T) {
 		tv    septumTableValue
 		ck    septumConnKey
 		conn  septumConn
+		ok    septumOwnerKey
 		nk    septumNeighbourKey
 		nb    septumNeighbour
 		fk    septumFragmentKey
@@ -56,6 +57,8 @@ func TestStructLayout(t *testing.T) {
 		{"conn.class_port", unsafe.Offsetof(conn.ClassPort), 20},
 		{"conn.direction", unsafe.Offsetof(conn.Direction), 23},
 		{"conn.flags", unsafe.Offsetof(conn.Flags), 24},
+		{"owner_key", unsafe.Sizeof(ok), 20},
+		{"owner_key.addr", unsafe.Offsetof(ok.Addr), 4},
 		{"neighbour_key", unsafe.Sizeof(nk), 32},
 		{"neighbour", unsafe.Sizeof(nb), 8},
 		{"fragment_key", unsafe.Sizeof(fk), 40},

@@ -32,6 +32,8 @@ type Source interface {
 type Datapath interface {
 	Apply(bpf.State) error
 	SetHostAddrs([]netip.Addr) error
+	// SetOwners says which addresses are behind which interface, of all the node's pods.
+	SetOwners(map[int][]netip.Addr) error
 	AttachPod(bpf.PodLink) error
 	DetachPod(ifindex int) error
 	Attached() ([]int, error)

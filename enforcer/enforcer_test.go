@@ -3,6 +3,7 @@ package enforcer
 import (
 	"context"
 	"net/netip"
+	"reflect"
 	"slices"
 	"testing"
 	"time"
@@ -321,6 +322,14 @@ func TestPodsThatCannotBeEnforced(t *testing.T) {
 	w.reported("both problems", func(r *septumpb.NodeReport) bool {
 		return len(r.Problems) == 2 && r.Problems[0].Endpoint == "default/host" && r.Problems[0].Reason == "HostNetwork" &&
 			r.Problems[1].Endpoint == "default/second" && r.Problems[1].Reason == "AddressConflict"
+	})
+	want := map[int][]netip.Addr{
+		12: {netip.MustParseAddr("10.0.0.2")}, 13: {netip.MustParseAddr("10.0.0.3"), netip.MustParseAddr("10.0.0.4")},
+	}
+	w.set(func() {
+		if !reflect.DeepEqual(w.owners, want) {
+			t.Errorf("the owners of addresses are %v, want %v", w.owners, want)
+		}
 	})
 	w.set(func() { w.failing["find"] = links.ErrNoVeth })
 	w.changed <- struct{}{}

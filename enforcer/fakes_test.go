@@ -39,6 +39,7 @@ type world struct {
 	held      []string                              // what Envoy holds
 	rules     map[uint32]bpf.Counter
 	attached  []int
+	owners    map[int][]netip.Addr
 	stored    *xds.Update
 	starting  []Started
 	metrics   *Metrics
@@ -197,6 +198,11 @@ func (w *world) Apply(s bpf.State) error {
 }
 
 func (w *world) SetHostAddrs([]netip.Addr) error { return nil }
+
+func (w *world) SetOwners(owners map[int][]netip.Addr) error {
+	w.set(func() { w.owners = owners })
+	return nil
+}
 
 func (w *world) AttachPod(l bpf.PodLink) error {
 	w.mu.Lock()

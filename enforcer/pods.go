@@ -38,6 +38,8 @@ func idOf(ep policy.EndpointPolicy) podID { return podID{ep.Key, ep.UID} }
 type pods struct {
 	// wanted are the endpoints that a policy selects in at least one direction.
 	wanted []policy.EndpointPolicy
+	// local are all the node's pods.
+	local []policy.EndpointPolicy
 	// since is when an endpoint was first wanted.
 	since map[podID]time.Time
 	// attached are the programs of this run, by interface.
@@ -67,7 +69,7 @@ func (p *pods) missing() bool { return p.urgent }
 // interface yet.
 func (e *Enforcer) wants(np policy.NodePolicy) {
 	since := map[podID]time.Time{}
-	e.pods.wanted = nil
+	e.pods.wanted, e.pods.local = nil, np.Endpoints
 	for _, ep := range np.Endpoints {
 		if !needsPrograms(ep) {
 			continue
@@ -109,6 +111,7 @@ func (e *Enforcer) syncPods(all bool) {
 		return
 	}
 	e.outcome("NamespacesNotRead", e.config.Links.Scan(all))
+	e.outcome("Owners", e.config.Datapath.SetOwners(e.owners()))
 	claimed := map[int]podID{}
 	found := map[podID]bool{}
 	lost := 0
@@ -137,6 +140,21 @@ func (e *Enforcer) syncPods(all bool) {
 	e.sweepAdopted(claimed, lost)
 	e.config.Metrics.pods(len(e.pods.attached), len(e.pods.problems))
 	e.keepFirst()
+}
+
+// owners are the addresses behind each interface, of all pods that have a veth. They are
+// those that the cluster knows: a pod can give itself others.
+func (e *Enforcer) owners() map[int][]netip.Addr {
+	out := map[int][]netip.Addr{}
+	for _, ep := range e.pods.local {
+		if ep.HostNetwork || len(ep.Addrs) == 0 {
+			continue
+		}
+		if link, err := e.config.Links.Find(ep.Addrs); err == nil {
+			out[link.Ifindex] = append(out[link.Ifindex], ep.Addrs...)
+		}
+	}
+	return out
 }
 
 // keepFirst undoes it when another program has been attached before ours.

@@ -39,6 +39,14 @@ struct {
 	__type(value, struct addr);
 } links SEC(".maps");
 
+/* Which addresses are behind which interface, of all pods of the node, policed or not. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1 << 15);
+	__type(key, struct owner_key);
+	__type(value, __u8);
+} owners SEC(".maps");
+
 /* The node's own addresses, and the identity that they have as a server. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);

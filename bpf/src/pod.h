@@ -280,6 +280,23 @@ static __always_inline int later_fragment(struct __sk_buff *skb, struct visit *v
 	return drop(v, REASON_FRAGMENT);
 }
 
+/* A packet that another pod of this node sent with a third one's address: pods that no policy
+ * selects have no program that keeps them from it. What was translated for a service has the
+ * service's address or the node's, which are no pod's. */
+static __always_inline int is_borrowed(const struct visit *v)
+{
+	struct owner_key key = { .ifindex = v->q.received, .addr = v->key.peer };
+	__u32 identity;
+
+	if (!v->q.received || bpf_map_lookup_elem(&owners, &key))
+		return 0;
+	__builtin_memset(&key.addr, 0, sizeof(key.addr));
+	if (!bpf_map_lookup_elem(&owners, &key))
+		return 0;
+	identity = identity_of(&v->key.peer);
+	return identity >= IDENTITY_POD_FIRST && identity < IDENTITY_POD_END;
+}
+
 static __always_inline int enforce(struct __sk_buff *skb, __u8 hook)
 {
 	struct node_config *cfg = config_get();
@@ -321,6 +338,8 @@ static __always_inline int enforce(struct __sk_buff *skb, __u8 hook)
 			return drop(&v, REASON_SPOOFED);
 		return policed ? drop_silently(REASON_FOREIGN) : TCX_NEXT;
 	}
+	if (hook == DIRECTION_INGRESS && policed && is_borrowed(&v))
+		return drop(&v, REASON_SPOOFED);
 	v.now = bpf_ktime_get_ns();
 	if (v.p.fragment == FRAGMENT_LATER)
 		return later_fragment(skb, &v, cfg);

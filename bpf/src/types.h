@@ -145,6 +145,12 @@ struct conn {
 };
 
 /* The other side's hardware address, as a pod would use it for a peer. */
+/* A pod's interface on the node's side and one of its addresses; all zero: that it is one. */
+struct owner_key {
+	__u32 ifindex;
+	struct addr addr;
+};
+
 struct neighbour_key {
 	struct addr pod;
 	struct addr peer;

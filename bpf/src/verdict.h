@@ -8,6 +8,8 @@
 #define IDENTITY_ANY 0
 #define IDENTITY_HOST 1
 #define IDENTITY_WORLD 2
+#define IDENTITY_POD_FIRST 256
+#define IDENTITY_POD_END (1U << 30)
 
 #define TABLE_BITS 64	/* table and identity; less specific is no entry */
 #define TABLE_BITS_MAX 88

@@ -16,6 +16,7 @@ import (
 func (s *suite) spoofing(t *testing.T) {
 	target, plain := s.Pods["target"], s.Pods["plain"]
 	server, open := openLink(t, target.NS, "eth0", false), openLink(t, plain.NS, "eth0", false)
+	stranger := s.attacker(t, "stranger")
 	caged, remote, client := s.attacker(t, "caged"), s.attacker(t, "remote"), s.attacker(t, "client")
 
 	for _, tt := range []struct {
@@ -34,6 +35,8 @@ func (s *suite) spoofing(t *testing.T) {
 		{"a probe with the gateway's address, forged from outside, over IPv6", remote, netip.MustParseAddr("fd00:244:1::1"), target.Addrs[1], denied},
 		{"a probe with another node's address", remote, netip.MustParseAddr(node.OtherNode), target.Addrs[0], denied},
 		{"an IPv4-mapped client, from outside", remote, netip.MustParseAddr("::ffff:10.244.1.2"), target.Addrs[1], denied},
+		{"a client's address, from a pod that is not policed", stranger, s.Pods["client"].Addrs[0], target.Addrs[0], denied},
+		{"a client's address, from a pod that is not policed, over IPv6", stranger, s.Pods["client"].Addrs[1], target.Addrs[1], denied},
 		{"a client of another node", remote, remote.v4(), target.Addrs[0], same},
 		{"a client of another node, over IPv6", remote, remote.v6(), target.Addrs[1], same},
 	} {

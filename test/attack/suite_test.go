@@ -131,8 +131,9 @@ are attacks on a policy that allows everything but /admin and a few others.
 
 What is known to succeed, and is therefore no line here:
 
-- A pod that no policy selects can send datagrams with the address of another pod of its node, unless the node's
-  rp_filter or the CNI keeps it from that. A pod whose egress is policed cannot.
+- Where a CNI joins the pods of a node by a bridge, a pod that no policy selects can send datagrams with another
+  local pod's address: they come by the bridge, and not by the pod's own interface. A pod whose egress is policed
+  cannot; nor can any pod where the node routes to each pod's own interface (ptp).
 - A foreign TCX program that is attached before ours and ends the chain (TCX_PASS) bypasses policy until the
   enforcer puts ours first again, within a second or two. Only root on the node can attach one.
 - A second interface that another CNI plugin gave to a policed pod is not policed.
