@@ -241,7 +241,8 @@ func TestRebootWithoutOperator(t *testing.T) {
 	n.proxy.kill(syscall.SIGTERM)
 	n.enforcer.kill(syscall.SIGTERM)
 	out, err := exec.Command(program(t, "enforcer"), "cleanup", "--run-dir="+n.path("run"), "--state-dir="+n.path("none"),
-		"--bpf-dir="+n.path("bpf/septum")).CombinedOutput()
+		"--bpf-dir="+n.path("bpf/septum"), "--flow-socket=none", "--cni-socket="+n.path("cni/cni.sock"),
+		"--cni-bin-dir="+n.path("none"), "--cni-conf-dir="+n.path("none")).CombinedOutput()
 	if err != nil {
 		t.Fatalf("clean up: %v: %s", err, out)
 	}
