@@ -8,8 +8,9 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"sync"
 	"time"
+
+	"github.com/septum-dev/septum/enforcer/sockets"
 )
 
 // helloTimeout bounds how long a connection may say nothing.
@@ -61,27 +62,7 @@ func Listen(path string) (*net.UnixListener, error) {
 // Serve accepts plugins until ctx ends and calls came for each pod. Errors of single
 // connections go to failed.
 func Serve(ctx context.Context, lis *net.UnixListener, came func(*Pod), failed func(error)) error {
-	var wg sync.WaitGroup
-	defer wg.Wait()
-	stop := context.AfterFunc(ctx, func() { lis.Close() })
-	defer stop()
-	for {
-		conn, err := lis.AcceptUnix()
-		if ctx.Err() != nil {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("accept the CNI plugin: %w", err)
-		}
-		wg.Go(func() {
-			defer conn.Close()
-			stop := context.AfterFunc(ctx, func() { conn.Close() })
-			defer stop()
-			if err := serve(ctx, conn, came); err != nil && ctx.Err() == nil {
-				failed(fmt.Errorf("serve the CNI plugin: %w", err))
-			}
-		})
-	}
+	return sockets.Serve(ctx, lis, "the CNI plugin", func(conn *net.UnixConn) error { return serve(ctx, conn, came) }, failed)
 }
 
 func serve(ctx context.Context, conn net.Conn, came func(*Pod)) error {

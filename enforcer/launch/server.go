@@ -7,12 +7,12 @@ import (
 	"io"
 	"net"
 	"os"
-	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/septum-dev/septum/enforcer/netns"
+	"github.com/septum-dev/septum/enforcer/sockets"
 )
 
 // helloTimeout bounds how long a connection may say nothing.
@@ -62,27 +62,7 @@ func Listen(path string, gid int) (*net.UnixListener, error) {
 // Serve accepts launchers of the user uid (or root) until ctx ends, and calls hello
 // for each. Errors of single connections go to failed.
 func Serve(ctx context.Context, lis *net.UnixListener, uid int, hello func(*Proxy), failed func(error)) error {
-	var wg sync.WaitGroup
-	defer wg.Wait()
-	stop := context.AfterFunc(ctx, func() { lis.Close() })
-	defer stop()
-	for {
-		conn, err := lis.AcceptUnix()
-		if ctx.Err() != nil {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("accept the proxy's launcher: %w", err)
-		}
-		wg.Go(func() {
-			defer conn.Close()
-			stop := context.AfterFunc(ctx, func() { conn.Close() })
-			defer stop()
-			if err := serve(conn, uid, hello); err != nil && ctx.Err() == nil {
-				failed(fmt.Errorf("serve the proxy's launcher: %w", err))
-			}
-		})
-	}
+	return sockets.Serve(ctx, lis, "the proxy's launcher", func(conn *net.UnixConn) error { return serve(conn, uid, hello) }, failed)
 }
 
 func serve(conn *net.UnixConn, uid int, hello func(*Proxy)) error {
