@@ -161,19 +161,12 @@ func (h tcxHook) attach() error {
 }
 
 func (h tcxHook) update() (bool, error) {
-	l, err := link.LoadPinnedLink(h.pin, nil)
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	if err != nil {
-		return false, fmt.Errorf("open pinned link: %w", err)
+	l, info, err := h.pinned()
+	if l == nil {
+		return false, err
 	}
 	defer l.Close()
-	info, err := l.Info()
-	if err != nil {
-		return false, fmt.Errorf("read pinned link: %w", err)
-	}
-	if tcx := info.TCX(); tcx != nil && int(tcx.Ifindex) == h.ifindex {
+	if info != nil {
 		if err := l.Update(h.program); err != nil {
 			return false, fmt.Errorf("swap program of interface %d: %w", h.ifindex, err)
 		}
@@ -181,6 +174,25 @@ func (h tcxHook) update() (bool, error) {
 	}
 	// The interface is gone, and its number has come again.
 	return false, removePin(h.pin)
+}
+
+// pinned opens the hook's pinned link, which is nil if there is none. The info is nil if the
+// link's interface is gone.
+func (h tcxHook) pinned() (l link.Link, info *link.Info, err error) {
+	l, err = link.LoadPinnedLink(h.pin, nil)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, nil
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("open pinned link: %w", err)
+	}
+	if info, err = l.Info(); err != nil {
+		return nil, nil, errors.Join(fmt.Errorf("read pinned link: %w", err), l.Close())
+	}
+	if tcx := info.TCX(); tcx == nil || int(tcx.Ifindex) != h.ifindex {
+		return l, nil, nil
+	}
+	return l, info, nil
 }
 
 func (h tcxHook) detach() error { return removePin(h.pin) }

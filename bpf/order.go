@@ -44,19 +44,15 @@ func (d *Datapath) PutFirst() ([]int, error) {
 
 // isFirst is also true where the interface, and with it the hook, is gone.
 func (h tcxHook) isFirst() (bool, error) {
-	l, err := link.LoadPinnedLink(h.pin, nil)
-	if errors.Is(err, os.ErrNotExist) {
+	l, info, err := h.pinned()
+	if err != nil {
+		return false, err
+	}
+	if l == nil {
 		return true, nil
 	}
-	if err != nil {
-		return false, fmt.Errorf("open pinned link: %w", err)
-	}
 	defer l.Close()
-	info, err := l.Info()
-	if err != nil {
-		return false, fmt.Errorf("read pinned link: %w", err)
-	}
-	if tcx := info.TCX(); tcx == nil || int(tcx.Ifindex) != h.ifindex {
+	if info == nil {
 		return true, nil
 	}
 	result, err := link.QueryPrograms(link.QueryOptions{Target: h.ifindex, Attach: h.attachType})
