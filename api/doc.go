@@ -9,6 +9,6 @@ package api
 
 //go:generate go tool controller-gen object paths=./...
 //go:generate go tool controller-gen crd:maxDescLen=100000 paths=./v1alpha1 output:crd:dir=../config/crd/bases
-//go:generate go tool controller-gen crd:maxDescLen=100000 paths=./cilium/v2 output:crd:dir=../config/crd/cilium
+//go:generate go tool controller-gen crd:maxDescLen=100000 paths=./cilium/... output:crd:dir=../config/crd/cilium
 //go:generate go run ./internal/crdpatch ../config/crd/bases ../config/crd/admission/septum-fields.yaml
 //go:generate go run ./internal/crdpatch ../config/crd/cilium ../config/crd/admission/cilium-fields.yaml

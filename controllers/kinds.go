@@ -16,10 +16,12 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	ciliumv2 "github.com/septum-dev/septum/api/cilium/v2"
+	ciliumv2alpha1 "github.com/septum-dev/septum/api/cilium/v2alpha1"
 	"github.com/septum-dev/septum/api/v1alpha1"
 )
 
-// policyKind is a kind of policy and the definition that brings it.
+// policyKind is a kind of policy, or of what policies refer to, and the definition that
+// brings it.
 type policyKind struct {
 	gvk schema.GroupVersionKind
 	crd string
@@ -34,6 +36,36 @@ func policyKinds() []policyKind {
 		{cilium.WithKind(ciliumv2.KindCiliumNetworkPolicy), "ciliumnetworkpolicies.cilium.io"},
 		{cilium.WithKind(ciliumv2.KindCiliumClusterwideNetworkPolicy), "ciliumclusterwidenetworkpolicies.cilium.io"},
 	}
+}
+
+// cidrGroupKinds are the versions of CiliumCIDRGroup, the one that is used first. Cilium had
+// only the older one before 1.18.
+func cidrGroupKinds() []policyKind {
+	const crd = "ciliumcidrgroups.cilium.io"
+	current := ciliumv2.GroupVersion()
+	older := schema.GroupVersion{Group: ciliumv2.Group, Version: ciliumv2alpha1.Version}
+	return []policyKind{
+		{current.WithKind(ciliumv2.KindCiliumCIDRGroup), crd},
+		{older.WithKind(ciliumv2.KindCiliumCIDRGroup), crd},
+	}
+}
+
+// watchedKinds are all kinds that are watched where the cluster has them.
+func watchedKinds() []policyKind { return slices.Concat(policyKinds(), cidrGroupKinds()) }
+
+// isGroup says whether objects of the kind are CIDR groups, and not policies.
+func (k policyKind) isGroup() bool { return k.gvk.Kind == ciliumv2.KindCiliumCIDRGroup }
+
+// versions are those of the kind that serve as well, the first that the cluster has.
+func (k policyKind) versions() []string {
+	if !k.isGroup() {
+		return []string{k.gvk.Version}
+	}
+	var out []string
+	for _, v := range cidrGroupKinds() {
+		out = append(out, v.gvk.Version)
+	}
+	return out
 }
 
 func kindOf(name string) (policyKind, bool) {
@@ -82,7 +114,7 @@ func (r *kindsReconciler) list() ([]policyKind, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var out []policyKind
-	for _, k := range policyKinds() {
+	for _, k := range watchedKinds() {
 		if r.active[k] {
 			out = append(out, k)
 		}
@@ -93,7 +125,7 @@ func (r *kindsReconciler) list() ([]policyKind, bool) {
 // Reconcile looks at all kinds, whichever definition changed.
 func (r *kindsReconciler) Reconcile(ctx context.Context, _ reconcile.Request) (reconcile.Result, error) {
 	again := false
-	for _, k := range policyKinds() {
+	for _, k := range watchedKinds() {
 		exists, served, err := r.look(ctx, k)
 		if err != nil {
 			return reconcile.Result{}, err
@@ -126,12 +158,15 @@ func (r *kindsReconciler) look(ctx context.Context, k policyKind) (exists, serve
 	if crd.DeletionTimestamp != nil {
 		return true, false, nil
 	}
-	_, err = r.mapper.RESTMapping(k.gvk.GroupKind(), k.gvk.Version)
+	mapping, err := r.mapper.RESTMapping(k.gvk.GroupKind(), k.versions()...)
 	if meta.IsNoMatchError(err) {
 		return true, false, nil
 	}
 	if err != nil {
 		return false, false, fmt.Errorf("look for %s: %w", k.gvk.Kind, err)
+	}
+	if mapping.GroupVersionKind.Version != k.gvk.Version {
+		return false, false, nil // its objects are seen in another version
 	}
 	return true, true, nil
 }

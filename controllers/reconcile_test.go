@@ -49,7 +49,7 @@ func testScheme(t *testing.T) *runtime.Scheme {
 		t.Fatal(err)
 	}
 	// Policies are read as they are; the fake client wants to know their kinds.
-	for _, k := range policyKinds() {
+	for _, k := range watchedKinds() {
 		if !scheme.Recognizes(k.gvk) {
 			scheme.AddKnownTypeWithName(k.gvk, &unstructured.Unstructured{})
 			scheme.AddKnownTypeWithName(k.gvk.GroupVersion().WithKind(k.gvk.Kind+"List"), &unstructured.UnstructuredList{})

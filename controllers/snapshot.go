@@ -89,6 +89,10 @@ func (r *snapshotReconciler) objects(ctx context.Context, kinds []policyKind) (i
 		if err := r.reader.List(ctx, list, client.UnsafeDisableDeepCopy); err != nil {
 			return out, fmt.Errorf("list %s: %w", k.gvk.Kind, err)
 		}
+		if k.isGroup() {
+			out.CIDRGroups = append(out.CIDRGroups, list.Items...)
+			continue
+		}
 		out.Policies = append(out.Policies, list.Items...)
 	}
 	return out, nil

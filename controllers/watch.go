@@ -51,7 +51,11 @@ func (o *Operator) watch() error {
 		}
 	}
 	o.kinds.watch = func(_ context.Context, k policyKind) error {
-		return snapshots.Watch(source.Kind[client.Object](objects, k.object(), toEverything(), rewritten()))
+		acts := rewritten()
+		if k.isGroup() {
+			acts = changed() // its labels select it
+		}
+		return snapshots.Watch(source.Kind[client.Object](objects, k.object(), toEverything(), acts))
 	}
 	o.kinds.unwatch = func(ctx context.Context, k policyKind) error {
 		return objects.RemoveInformer(ctx, k.object())

@@ -14,6 +14,8 @@ import (
 type converter struct {
 	cluster  string
 	services []policy.Service
+	// groups are the CIDR groups, by name.
+	groups []cidrGroup
 	// keys are the label keys that selectors name, without their source.
 	keys map[string]bool
 }

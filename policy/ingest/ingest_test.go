@@ -91,6 +91,11 @@ func objectsOf(data []byte) (Objects, error) {
 			err = addTo(&o.Services, doc)
 		case "EndpointSlice":
 			err = addTo(&o.EndpointSlices, doc)
+		case "CiliumCIDRGroup":
+			var u unstructured.Unstructured
+			if err = yaml.Unmarshal(doc, &u.Object); err == nil {
+				o.CIDRGroups = append(o.CIDRGroups, u)
+			}
 		default:
 			var u unstructured.Unstructured
 			if err = yaml.Unmarshal(doc, &u.Object); err == nil {
@@ -114,7 +119,7 @@ func addTo[T corev1.Pod | corev1.Namespace | corev1.Node | corev1.Service | disc
 }
 
 func reversed(o Objects) Objects {
-	return Objects{Cluster: o.Cluster, Policies: reverse(o.Policies), Pods: reverse(o.Pods), Namespaces: reverse(o.Namespaces),
+	return Objects{Cluster: o.Cluster, Policies: reverse(o.Policies), CIDRGroups: reverse(o.CIDRGroups), Pods: reverse(o.Pods), Namespaces: reverse(o.Namespaces),
 		Nodes: reverse(o.Nodes), Services: reverse(o.Services), EndpointSlices: reverse(o.EndpointSlices)}
 }
 

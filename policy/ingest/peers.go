@@ -248,10 +248,20 @@ func (s *scope) nodes(p *peers, reqs []policy.Requirement, ok bool) {
 }
 
 func (s *scope) ciliumCIDR(p *peers, in *ciliumv2.CIDRRule, path string, deny bool) {
+	var given []string
+	for name, set := range map[string]bool{"cidr": in.CIDR != "", "cidrGroupRef": in.CIDRGroupRef != "", "cidrGroupSelector": in.CIDRGroupSelector != nil} {
+		if set {
+			given = append(given, name)
+		}
+	}
 	switch {
-	case in.CIDRGroupRef != "" || in.CIDRGroupSelector != nil:
+	case len(given) != 1:
 		p.broken = true
-		s.unsupported(path, "groups of CIDRs are not supported yet and select nothing; list the ranges themselves as cidr")
+		s.invalid(path, "exactly one of cidr, cidrGroupRef and cidrGroupSelector must be set")
+	case in.CIDRGroupRef != "":
+		s.cidrGroupRef(p, in, path, deny)
+	case in.CIDRGroupSelector != nil:
+		s.cidrGroupSelector(p, in, path, deny)
 	default:
 		except := make([]string, len(in.Except))
 		for i, e := range in.Except {

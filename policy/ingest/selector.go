@@ -95,7 +95,12 @@ func (s *scope) nativeRequirements(in *v1alpha1.LabelSelector, prefix, path stri
 }
 
 func (s *scope) requirement(key, operator string, values []string, path string) (policy.Requirement, bool) {
-	r := policy.Requirement{Key: s.key(key), Values: slices.Compact(slices.Sorted(slices.Values(values)))}
+	return s.condition(s.key(key), operator, values, path)
+}
+
+// condition is a requirement on labels that are not pods', services' or nodes'.
+func (s *scope) condition(key, operator string, values []string, path string) (policy.Requirement, bool) {
+	r := policy.Requirement{Key: key, Values: slices.Compact(slices.Sorted(slices.Values(values)))}
 	switch operator {
 	case "In", "NotIn":
 		r.Operator = policy.In

@@ -17,7 +17,9 @@ type Objects struct {
 	// Cluster is the cluster's name; "" means "default".
 	Cluster string
 	// Policies are of all four kinds. They are decoded here, strictly.
-	Policies       []unstructured.Unstructured
+	Policies []unstructured.Unstructured
+	// CIDRGroups are CiliumCIDRGroups of either version, decoded here too.
+	CIDRGroups     []unstructured.Unstructured
 	Pods           []corev1.Pod
 	Namespaces     []corev1.Namespace
 	Nodes          []corev1.Node
@@ -33,7 +35,7 @@ func Snapshot(o Objects) (policy.Snapshot, []policy.Problem) {
 	}
 	var problems []policy.Problem
 	services := servicesOf(o)
-	c := converter{cluster: o.Cluster, services: services, keys: map[string]bool{}}
+	c := converter{cluster: o.Cluster, services: services, groups: cidrGroupsOf(o.CIDRGroups), keys: map[string]bool{}}
 	policies := make([]policy.Policy, 0, len(o.Policies))
 	for i := range o.Policies {
 		p, found := c.policy(&o.Policies[i])

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/tools/txtar"
 
+	ciliumv2 "github.com/septum-dev/septum/api/cilium/v2"
 	"github.com/septum-dev/septum/policy"
 	"github.com/septum-dev/septum/policy/ingest"
 )
@@ -106,8 +107,16 @@ func Parse(name string, text []byte) (Case, error) {
 	if err != nil {
 		return Case{}, err
 	}
-	if cl.objects.Policies, err = parsePolicies(files["policies.yaml"]); err != nil {
+	objects, err := parsePolicies(files["policies.yaml"])
+	if err != nil {
 		return Case{}, err
+	}
+	for _, o := range objects {
+		if o.GetKind() == ciliumv2.KindCiliumCIDRGroup {
+			cl.objects.CIDRGroups = append(cl.objects.CIDRGroups, o)
+			continue
+		}
+		cl.objects.Policies = append(cl.objects.Policies, o)
 	}
 	c.Snapshot, c.Problems = ingest.Snapshot(cl.objects)
 	c.Compiled = policy.Compile(c.Snapshot)

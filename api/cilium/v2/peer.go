@@ -124,19 +124,19 @@ type CIDRRule struct {
 	// +optional
 	CIDR CIDR `json:"cidr,omitempty"`
 
-	// A CiliumCIDRGroup by its name. Not supported by Septum yet: it selects
-	// nobody.
+	// A CiliumCIDRGroup by its name. One that does not exist selects nobody.
 	// +optional
 	// +kubebuilder:validation:MaxLength=253
 	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`
 	CIDRGroupRef string `json:"cidrGroupRef,omitempty"`
 
-	// CiliumCIDRGroups by their labels. Not supported by Septum yet: it
-	// selects nobody.
+	// CiliumCIDRGroups by their labels; {} is every group. If there is none
+	// with these labels, it selects nobody.
 	// +optional
 	CIDRGroupSelector *LabelSelector `json:"cidrGroupSelector,omitempty"`
 
-	// Ranges inside of cidr that are left out.
+	// Ranges that are left out: inside of cidr, or whatever part of the groups'
+	// ranges is in them.
 	// +optional
 	Except []CIDR `json:"except,omitempty"`
 }

@@ -13,6 +13,7 @@ const (
 
 	KindCiliumNetworkPolicy            = "CiliumNetworkPolicy"
 	KindCiliumClusterwideNetworkPolicy = "CiliumClusterwideNetworkPolicy"
+	KindCiliumCIDRGroup                = "CiliumCIDRGroup"
 )
 
 // GroupVersion returns the API's group and version.
@@ -23,6 +24,7 @@ func AddToScheme(s *runtime.Scheme) error {
 	s.AddKnownTypes(GroupVersion(),
 		&CiliumNetworkPolicy{}, &CiliumNetworkPolicyList{},
 		&CiliumClusterwideNetworkPolicy{}, &CiliumClusterwideNetworkPolicyList{},
+		&CiliumCIDRGroup{}, &CiliumCIDRGroupList{},
 	)
 	metav1.AddToGroupVersion(s, GroupVersion())
 	return nil

@@ -13,6 +13,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
+	"strings"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"sigs.k8s.io/yaml"
@@ -64,7 +66,7 @@ func patchFile(file string) ([]byte, error) {
 	if err := yaml.Unmarshal(data, &crd); err != nil {
 		return nil, err
 	}
-	schema, err := onlySchema(crd)
+	schema, err := versionsSchema(crd)
 	if err != nil {
 		return nil, err
 	}
@@ -72,7 +74,7 @@ func patchFile(file string) ([]byte, error) {
 		return nil, nil
 	}
 	keepUnknown(schema)
-	if typed.Spec.Group == "cilium.io" {
+	if typed.Spec.Group == "cilium.io" && strings.HasSuffix(typed.Spec.Names.Kind, "Policy") {
 		patched := 0
 		walk(schema, func(schema map[string]any) { patched += patchSchema(schema) })
 		if patched == 0 {
@@ -89,18 +91,29 @@ func patchFile(file string) ([]byte, error) {
 	return admission(typed, schema)
 }
 
-// onlySchema returns the schema of a CRD's one version.
-func onlySchema(crd map[string]any) (map[string]any, error) {
+// versionsSchema returns the schema that all versions of a CRD have, and makes them share
+// it, so that what is changed in it is changed in all.
+func versionsSchema(crd map[string]any) (map[string]any, error) {
 	spec, _ := crd["spec"].(map[string]any)
 	versions, _ := spec["versions"].([]any)
-	if len(versions) != 1 {
-		return nil, fmt.Errorf("%d versions, and only one is looked at", len(versions))
+	var schema map[string]any
+	for _, v := range versions {
+		version, _ := v.(map[string]any)
+		validation, _ := version["schema"].(map[string]any)
+		one, ok := validation["openAPIV3Schema"].(map[string]any)
+		if !ok {
+			return nil, fmt.Errorf("no schema in version %v", version["name"])
+		}
+		if schema == nil {
+			schema = one
+		}
+		if !reflect.DeepEqual(schema["properties"], one["properties"]) {
+			return nil, fmt.Errorf("version %v differs from another", version["name"])
+		}
+		validation["openAPIV3Schema"] = schema
 	}
-	version, _ := versions[0].(map[string]any)
-	validation, _ := version["schema"].(map[string]any)
-	schema, ok := validation["openAPIV3Schema"].(map[string]any)
-	if !ok {
-		return nil, fmt.Errorf("no schema")
+	if schema == nil {
+		return nil, fmt.Errorf("no versions")
 	}
 	return schema, nil
 }
