@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/ringbuf"
 	"github.com/septum-dev/septum/policy"
 	"github.com/septum-dev/septum/test/conformance"
@@ -76,18 +77,26 @@ func (r *runner) enforce(np policy.NodePolicy) {
 			r.t.Fatal(err)
 		}
 	}
-	var conns []septumConnKey
-	var k septumConnKey
-	var v septumConn
-	for it := r.objs.Conns.Iterate(); it.Next(&k, &v); {
-		conns = append(conns, k)
-	}
-	for _, k := range conns {
-		r.objs.Conns.Delete(k)
-	}
+	forget[septumConnKey, septumConn](r.t, r.objs.Conns)
 	classes := slices.Collect(maps.Values(numbers.Classes))
 	r.listen("127.0.0.1:0", unix.AF_INET, classes...)
 	r.listen("[::1]:0", unix.AF_INET6, classes...)
+}
+
+// forget empties a map.
+func forget[K, V any](t testing.TB, m *ebpf.Map) {
+	t.Helper()
+	var keys []K
+	var k K
+	var v V
+	for it := m.Iterate(); it.Next(&k, &v); {
+		keys = append(keys, k)
+	}
+	for _, k := range keys {
+		if err := m.Delete(k); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // judge sends the first packet of a request, and returns its verdict; false says that nothing
@@ -113,6 +122,8 @@ func (r *runner) judge(np policy.NodePolicy, req policy.Request, port uint16) (p
 	if req.Direction == policy.Ingress && np.IdentityOf(req.Peer) == policy.IdentityHost {
 		ctx.IngressIfindex = 0 // made by the node itself
 	}
+	// What was refused already has no event of its own.
+	forget[septumRefusalKey, septumRefusal](r.t, r.objs.Refusals)
 	action, _, _ := r.run(req.Direction, f.bytes(), ctx)
 	switch action {
 	case drop:

@@ -33,7 +33,7 @@ func bpffs(t testing.TB) string {
 	return dir
 }
 
-func open(t *testing.T, c Config) *Datapath {
+func open(t testing.TB, c Config) *Datapath {
 	t.Helper()
 	d, err := Open(c)
 	if err != nil {

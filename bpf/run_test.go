@@ -30,7 +30,7 @@ const (
 	redirect action = "redirect"
 )
 
-func actionOf(t *testing.T, ret uint32) action {
+func actionOf(t testing.TB, ret uint32) action {
 	t.Helper()
 	switch int32(ret) {
 	case -1:
@@ -47,11 +47,11 @@ func actionOf(t *testing.T, ret uint32) action {
 // runner runs packets through the programs of pods' veths, without a veth.
 type runner struct {
 	*Datapath
-	t *testing.T
+	t testing.TB
 }
 
 // newRunner has one interface for all pods, and a proxy.
-func newRunner(t *testing.T, pods ...netip.Addr) *runner {
+func newRunner(t testing.TB, pods ...netip.Addr) *runner {
 	r := &runner{open(t, Config{PinPath: bpffs(t)}), t}
 	link := PodLink{Key: "test/pod", Ifindex: lo, PodMAC: net.HardwareAddr{2, 0, 0, 0, 0, 8}, HostMAC: net.HardwareAddr{2, 0, 0, 0, 0, 9}, Addrs: pods}
 	if err := r.writePod(link); err != nil {

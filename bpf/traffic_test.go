@@ -239,7 +239,7 @@ func (p *testPod) visit(d net.Dialer, to netip.AddrPort) error {
 	return err
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

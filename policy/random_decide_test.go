@@ -1,56 +1,59 @@
-package policy
+package policy_test
 
 import (
 	"math/rand/v2"
 	"reflect"
 	"slices"
 	"testing"
+
+	"github.com/septum-dev/septum/policy"
+	"github.com/septum-dev/septum/test/draw"
 )
 
 // checkAgainstNaive draws a snapshot and compares Decide with the naive reading.
-func checkAgainstNaive(t *testing.T, data []byte, seen map[Verdict]int) {
-	d := &draw{data: data}
-	s := withoutDoubles(d.snapshot())
-	c := Compile(s)
-	nodes := map[string]NodePolicy{"n1": c.Node("n1"), "n2": c.Node("n2")}
+func checkAgainstNaive(t *testing.T, data []byte, seen map[policy.Verdict]int) {
+	d := &draw.Draw{Data: data}
+	s := d.Snapshot()
+	c := policy.Compile(s)
+	nodes := map[string]policy.NodePolicy{"n1": c.Node("n1"), "n2": c.Node("n2")}
 	for range 24 {
-		req := d.request(s)
+		req := d.Request(s)
 		node := ""
 		for _, e := range s.Endpoints {
 			if e.Addrs[0] == req.Endpoint {
 				node = e.Node
 			}
 		}
-		got, want := Decide(nodes[node], req), decideNaively(s, req)
+		got, want := policy.Decide(nodes[node], req), policy.DecideNaively(s, req)
 		seen[want]++
 		if got.Verdict != want {
 			t.Fatalf("%+v on %s (HTTP %+v):\n Decide says %+v, the rules say %d\nsnapshot %+v", req, node, req.HTTP, got, want, s)
 		}
 	}
 	for name, np := range nodes {
-		if again := Resolve(s, name); !reflect.DeepEqual(np, again) {
+		if again := policy.Resolve(s, name); !reflect.DeepEqual(np, again) {
 			t.Fatalf("a second Resolve differs:\n%+v\n%+v", np, again)
 		}
 		checkSorted(t, np)
 	}
 }
 
-func checkSorted(t *testing.T, np NodePolicy) {
+func checkSorted(t *testing.T, np policy.NodePolicy) {
 	for _, table := range np.Tables {
 		for i := 1; i < len(table.Entries); i++ {
-			if CompareEntries(table.Entries[i-1], table.Entries[i]) >= 0 {
+			if policy.CompareEntries(table.Entries[i-1], table.Entries[i]) >= 0 {
 				t.Fatalf("entries out of order or twice: %+v", table.Entries)
 			}
 		}
 		for _, e := range table.Entries {
-			ok := slices.ContainsFunc(np.Classes, func(c Class) bool { return c.ID == e.Class })
-			if ok != (e.Verdict == Redirected) || e.Protocol == ProtocolAny && (e.Port != 0 || e.PrefixLen != 0) || e.PrefixLen > 16 {
+			ok := slices.ContainsFunc(np.Classes, func(c policy.Class) bool { return c.ID == e.Class })
+			if ok != (e.Verdict == policy.Redirected) || e.Protocol == policy.ProtocolAny && (e.Port != 0 || e.PrefixLen != 0) || e.PrefixLen > 16 {
 				t.Fatalf("bad entry %+v", e)
 			}
 		}
 	}
 	for i := 1; i < len(np.Addresses); i++ {
-		if CompareAddresses(np.Addresses[i-1], np.Addresses[i]) >= 0 {
+		if policy.CompareAddresses(np.Addresses[i-1], np.Addresses[i]) >= 0 {
 			t.Fatalf("addresses out of order or twice: %+v", np.Addresses)
 		}
 	}
@@ -61,7 +64,7 @@ func TestDecideAgainstNaive(t *testing.T) {
 	if testing.Short() {
 		rounds = 400
 	}
-	seen := map[Verdict]int{}
+	seen := map[policy.Verdict]int{}
 	for seed := range rounds {
 		random := rand.New(rand.NewPCG(uint64(seed), 7))
 		data := make([]byte, 600)
@@ -73,7 +76,7 @@ func TestDecideAgainstNaive(t *testing.T) {
 			t.Fatalf("seed %d", seed)
 		}
 	}
-	for _, v := range []Verdict{Denied, Forwarded, Redirected, Audited} {
+	for _, v := range []policy.Verdict{policy.Denied, policy.Forwarded, policy.Redirected, policy.Audited} {
 		if seen[v] < rounds/8 {
 			t.Errorf("verdict %d came only %d times: %v", v, seen[v], seen)
 		}
@@ -83,6 +86,6 @@ func TestDecideAgainstNaive(t *testing.T) {
 func FuzzDecide(f *testing.F) {
 	f.Add([]byte("a snapshot, drawn from these bytes"))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		checkAgainstNaive(t, data[:min(len(data), 2000)], map[Verdict]int{})
+		checkAgainstNaive(t, data[:min(len(data), 2000)], map[policy.Verdict]int{})
 	})
 }
