@@ -145,6 +145,7 @@ func (f *folder) class(l4, l7 []*rule) ClassID {
 	out.ID = ClassID(shortHash(keys))
 	slices.SortFunc(out.HTTP, func(a, b HTTPRule) int { return CompareRuleIDs(a.ID, b.ID) })
 	if _, ok := f.classes[out.ID]; !ok {
+		f.limit(out)
 		out.HTTP = f.withinHeaderActions(out.HTTP)
 		f.classes[out.ID] = out
 	}

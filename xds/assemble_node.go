@@ -109,7 +109,7 @@ func ruleFromProto(in *septumpb.RuleID) (policy.RuleID, error) {
 func classFromProto(in *septumpb.Class) (policy.Class, error) {
 	out := policy.Class{ID: policy.ClassID(in.GetId()), Audit: in.GetAudit(), AuditRest: in.GetAuditRest()}
 	direction, err := enum("direction", in.GetDirection(), uint32(policy.Egress))
-	if err := errors.Join(err, notEmpty("id", in.GetId()), atMost("http", len(in.GetHttp()), maxList)); err != nil {
+	if err := errors.Join(err, notEmpty("id", in.GetId()), atMost("http", len(in.GetHttp()), policy.MaxClassRules)); err != nil {
 		return out, err
 	}
 	out.Direction = policy.Direction(direction)

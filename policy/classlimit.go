@@ -1,0 +1,48 @@
+package policy
+
+import (
+	"fmt"
+	"slices"
+)
+
+// MaxClassRules is how many HTTP rules one class can have: those of all policies for the same
+// subject, peer and port together. It bounds what one class can cost a node's proxy.
+const MaxClassRules = 20_000
+
+// limit leaves out what is above MaxClassRules: allow rules first, which then allow nothing.
+// Deny rules are never left out alone: where they are too many, the class denies everything.
+func (f *folder) limit(c *Class) {
+	if len(c.HTTP) <= MaxClassRules {
+		return
+	}
+	denies := 0
+	for _, r := range c.HTTP {
+		if r.Action == Deny {
+			denies++
+		}
+	}
+	room := MaxClassRules - denies
+	if room < 0 {
+		room, c.AllowAll, c.AuditRest = 0, nil, false
+	}
+	var out []HTTPRule
+	told := map[Ref]bool{}
+	for _, r := range c.HTTP {
+		if r.Action == Deny && denies <= MaxClassRules {
+			out = append(out, r)
+			continue
+		}
+		if r.Action == Allow && room > 0 {
+			out, room = append(out, r), room-1
+			continue
+		}
+		if told[r.ID.Policy] {
+			continue
+		}
+		told[r.ID.Policy] = true
+		f.report(Problem{Policy: r.ID.Policy, Path: r.ID.Path, Reason: ReasonUnsupported, Message: fmt.Sprintf(
+			"the HTTP rules of all policies for the same pods, peer and port are %d, and %d are possible: this rule and those of the policy after it allow nothing",
+			len(c.HTTP), MaxClassRules)})
+	}
+	c.HTTP = slices.Clip(out)
+}
