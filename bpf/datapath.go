@@ -21,6 +21,8 @@ type Config struct {
 	PinPath string
 	// CgroupRoot is the node's cgroup2 mount; "" is /sys/fs/cgroup.
 	CgroupRoot string
+	// NoIPv6 says that the kernel has no IPv6: the proxy listens on IPv4 only.
+	NoIPv6 bool
 }
 
 // layoutVersion names the directory of the pins. Maps of one version fit each other.

@@ -160,21 +160,31 @@ func updatePinned(pin string, program *ebpf.Program) (bool, error) {
 	return true, nil
 }
 
-// Listeners returns the ports that the proxy listens on, sorted. Entries that redirect to a
-// port should be applied when it is among them.
+// Listeners returns the ports that the proxy listens on in every family that it is to listen
+// in, sorted. Entries that redirect to a port should be applied when it is among them.
 func (d *Datapath) Listeners() ([]uint16, error) {
-	var out []uint16
+	families := map[uint16]int{}
 	var k uint32
 	var v uint64
 	it := d.objs.Listeners.Iterate()
 	for it.Next(&k, &v) {
-		out = append(out, uint16(k))
+		families[uint16(k)]++
 	}
 	if err := it.Err(); err != nil {
 		return nil, fmt.Errorf("read listeners: %w", err)
 	}
+	want := 2
+	if d.config.NoIPv6 {
+		want = 1
+	}
+	var out []uint16
+	for port, n := range families {
+		if n >= want {
+			out = append(out, port)
+		}
+	}
 	slices.Sort(out)
-	return slices.Compact(out), nil
+	return out, nil
 }
 
 // inNetNS runs f with its thread in a namespace.

@@ -85,6 +85,9 @@ func (e *Enforcer) prepare(update xds.Update) (*change, error) {
 	c.final, err = envoy.Resources(update.NodePolicy, c.numbers)
 	c.set, errBoth = envoy.Resources(withClasses(update.NodePolicy, e.force.policy.Classes), c.numbers)
 	e.outcome("ClassWithoutListener", errors.Join(err, errBoth))
+	if e.config.NoIPv6 {
+		c.final, c.set = c.final.IPv4Only(), c.set.IPv4Only()
+	}
 	return c, nil
 }
 

@@ -110,6 +110,8 @@ type Config struct {
 	Inputs    Inputs
 	// Bootstrap is the path of Envoy's bootstrap, as the proxy pod sees it.
 	Bootstrap string
+	// NoIPv6 says that the kernel has no IPv6, and so Envoy cannot listen on it.
+	NoIPv6 bool
 	// Instance is a name for this run.
 	Instance string
 	Metrics  *Metrics

@@ -19,6 +19,7 @@ import (
 	"github.com/septum-dev/septum/enforcer/flow"
 	"github.com/septum-dev/septum/enforcer/launch"
 	"github.com/septum-dev/septum/enforcer/links"
+	"github.com/septum-dev/septum/enforcer/netns"
 	"github.com/septum-dev/septum/enforcer/proxyns"
 	"github.com/septum-dev/septum/policy"
 	"github.com/septum-dev/septum/xds"
@@ -36,7 +37,8 @@ func run(ctx context.Context, log logr.Logger, o options) error {
 	if err := os.MkdirAll(o.state, 0o700); err != nil {
 		return fmt.Errorf("make state directory: %w", err)
 	}
-	datapath, err := bpf.Open(bpf.Config{PinPath: o.pins, CgroupRoot: o.cgroup})
+	noIPv6 := !netns.KernelHasIPv6()
+	datapath, err := bpf.Open(bpf.Config{PinPath: o.pins, CgroupRoot: o.cgroup, NoIPv6: noIPv6})
 	if err != nil {
 		return fmt.Errorf("open data path: %w", err)
 	}
@@ -78,7 +80,7 @@ func run(ctx context.Context, log logr.Logger, o options) error {
 			Starts: starts, Proxies: proxies, Changed: changed, EnvoyChanged: envoyChanged, Requests: requests, Packets: packets,
 		},
 		Bootstrap: o.socket("envoy.json"), Instance: rand.Text(), Metrics: metrics, Log: log, AckTimeout: o.ackTimeout,
-		Flows: flows,
+		Flows: flows, NoIPv6: noIPv6,
 	})
 	if err != nil {
 		return err

@@ -90,3 +90,14 @@ func Cookie(ns *os.File) (cookie uint64, err error) {
 	})
 	return cookie, err
 }
+
+// KernelHasIPv6 is false where IPv6 was left out of the kernel or turned off at its start: no
+// namespace has sockets of that family then.
+func KernelHasIPv6() bool {
+	fd, err := unix.Socket(unix.AF_INET6, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return false
+	}
+	unix.Close(fd)
+	return true
+}

@@ -30,6 +30,9 @@ func sysctls() []sysctl {
 		{path: "ipv4/fwmark_reflect", value: "1"},
 		{path: "ipv6/fwmark_reflect", value: "1", optional: true},
 		{path: "ipv6/conf/" + ProxyName + "/accept_ra", value: "0", optional: true},
+		// Some CNIs turn IPv6 off in pods, also where other pods have it.
+		{path: "ipv6/conf/lo/disable_ipv6", value: "0", optional: true},
+		{path: "ipv6/conf/" + ProxyName + "/disable_ipv6", value: "0", optional: true},
 	}
 }
 

@@ -30,6 +30,7 @@ func (s *suite) at(family, port int) string {
 }
 
 // ask sends one request from a pod and returns the answer's status, or 0.
+// The server must have seen the pod's own address.
 func (s *suite) ask(ctx context.Context, from, addr, request string, d net.Dialer) (int, error) {
 	c, err := node.Dial(ctx, s.Pods[from].NS, d, "tcp", addr)
 	if err != nil {
@@ -39,6 +40,7 @@ func (s *suite) ask(ctx context.Context, from, addr, request string, d net.Diale
 	return exchange(c, request)
 }
 
+// exchange sends a request. An answer that says whom the server has seen must name the client.
 func exchange(c net.Conn, request string) (int, error) {
 	c.SetDeadline(time.Now().Add(3 * time.Second))
 	if _, err := c.Write([]byte(request)); err != nil {
@@ -50,8 +52,21 @@ func exchange(c net.Conn, request string) (int, error) {
 		return 0, err
 	}
 	var code int
-	_, err = fmt.Sscanf(string(b[:n]), "HTTP/1.1 %d", &code)
-	return code, err
+	answer := string(b[:n])
+	if _, err := fmt.Sscanf(answer, "HTTP/1.1 %d", &code); err != nil {
+		return 0, err
+	}
+	if _, seen, ok := strings.Cut(answer, "x-From: "); ok {
+		seen, _, _ = strings.Cut(seen, "\r\n")
+		addr, err := netip.ParseAddrPort(seen)
+		if err != nil {
+			return 0, err
+		}
+		if own := c.LocalAddr().(*net.TCPAddr).AddrPort().Addr(); addr.Addr().Unmap() != own.Unmap() {
+			return 0, fmt.Errorf("the server has seen %v, not %v", addr, own)
+		}
+	}
+	return code, nil
 }
 
 func marked(mark int) func(string, string, syscall.RawConn) error {
@@ -92,7 +107,8 @@ func (s *suite) connections(t *testing.T) {
 		expect("denied request, from "+from, from, s.at(0, httpPort), secretRequest, denied, 403, net.Dialer{})
 		expect("connection to the open port, from "+from, from, s.at(0, openPort), secretRequest, same, 200, net.Dialer{})
 		expect("connection to the open port over IPv6, from "+from, from, s.at(1, openPort), secretRequest, same, 200, net.Dialer{})
-		expect("HTTP over IPv6, which is not supported yet, from "+from, from, s.at(1, httpPort), publicRequest, denied, 0, brief)
+		expect("allowed request over IPv6, from "+from, from, s.at(1, httpPort), publicRequest, same, 200, net.Dialer{})
+		expect("denied request over IPv6, from "+from, from, s.at(1, httpPort), secretRequest, denied, 403, net.Dialer{})
 	}
 	expect("request, from a peer that may nothing", "stranger", s.at(0, httpPort), publicRequest, denied, 0, brief)
 	expect("request over IPv6, from a peer that may nothing", "stranger", s.at(1, httpPort), publicRequest, denied, 0, brief)
@@ -200,11 +216,13 @@ func (s *suite) proxy(t *testing.T) {
 		{"the proxy's side of the veth", "169.254.7.2"},
 		{"the node's side of the veth", "169.254.7.1"},
 		{"loopback", "127.0.0.1"},
+		{"the proxy pod's own IPv6 address", s.Pods["proxy"].Addrs[1].String()},
+		{"IPv6 loopback", "::1"},
 	} {
 		s.attack(t, result{"Data path", "Envoy's listeners, by " + tt.name, denied, "namespace"}, func(t *testing.T) {
 			for _, port := range ports {
 				for _, from := range []string{"client", "stranger"} {
-					c, err := node.Dial(t.Context(), s.Pods[from].NS, net.Dialer{Timeout: 100 * time.Millisecond}, "tcp", fmt.Sprintf("%s:%d", tt.addr, port))
+					c, err := node.Dial(t.Context(), s.Pods[from].NS, net.Dialer{Timeout: 100 * time.Millisecond}, "tcp", net.JoinHostPort(tt.addr, fmt.Sprint(port)))
 					if err == nil {
 						t.Errorf("%s is connected with port %d", from, port)
 						c.Close()
@@ -216,11 +234,11 @@ func (s *suite) proxy(t *testing.T) {
 	s.attack(t, result{"Data path", "Envoy's admin interface and xDS, by TCP", denied, "namespace"}, func(t *testing.T) {
 		open := s.OpenPorts(s.Pods["proxy"].NS)
 		for _, addr := range open {
-			if !strings.HasPrefix(addr, "127.0.0.1:") {
+			if !strings.HasPrefix(addr, "127.0.0.1:") && !strings.HasPrefix(addr, "[::1]:") {
 				t.Errorf("the proxy's namespace listens on %s", addr)
 			}
 		}
-		if len(open) < len(ports) {
+		if len(open) < 2*len(ports) {
 			t.Errorf("the proxy's namespace listens on %v, and classes have the ports %v", open, ports)
 		}
 	})

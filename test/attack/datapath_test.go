@@ -35,40 +35,25 @@ func protocol4(protocol byte, head ...byte) packets {
 // padding is an extension header of eight bytes that says nothing.
 func padding(kind byte) extension { return extension{kind, []byte{1, 4, 0, 0, 0, 0}} }
 
-// The kinds of packets. Each comes from a peer that may send nothing, and from one that may
+// kind is one kind of packet. It comes from a peer that may send nothing, and from one that may
 // send to the open port.
-func kinds() []struct {
+type kind struct {
 	name string
 	ipv6 bool
 	send packets
 	// client is what a peer that may use the open port can do with it.
 	client bool
-} {
-	router := extension{unix.IPPROTO_ROUTING, append([]byte{4, 0, 0, 0, 0, 0}, make([]byte, 16)...)}
-	left := extension{unix.IPPROTO_ROUTING, append([]byte{0, 1, 0, 0, 0, 0}, make([]byte, 16)...)}
-	atomic := extension{unix.IPPROTO_FRAGMENT, []byte{0, 0, 0, 0, 0, 9}}
-	many := []extension{padding(unix.IPPROTO_DSTOPTS), padding(unix.IPPROTO_DSTOPTS), padding(unix.IPPROTO_DSTOPTS), padding(unix.IPPROTO_DSTOPTS),
-		padding(unix.IPPROTO_DSTOPTS), padding(unix.IPPROTO_DSTOPTS), padding(unix.IPPROTO_DSTOPTS)}
+}
+
+func kinds() []kind { return append(kinds4(), kinds6()...) }
+
+func kinds4() []kind {
 	inner := func(src, dst netip.Addr, payload []byte) []byte {
 		return ipv4{src: src, dst: dst, protocol: unix.IPPROTO_UDP}.packet(udp(4000, openPort, payload))
 	}
-	return []struct {
-		name   string
-		ipv6   bool
-		send   packets
-		client bool
-	}{
+	return []kind{
 		{"UDP", false, udp4(openPort), true},
 		{"UDP to another port", false, udp4(openPort + 1), false},
-		{"UDP over IPv6", true, udp6(openPort), true},
-		{"UDP over IPv6 to another port", true, udp6(openPort + 1), false},
-		{"IPv6 with hop-by-hop options", true, udp6(openPort, padding(unix.IPPROTO_HOPOPTS)), true},
-		{"IPv6 with destination options", true, udp6(openPort, padding(unix.IPPROTO_DSTOPTS)), true},
-		{"IPv6 with a routing header that is used up", true, udp6(openPort, router), true},
-		{"IPv6 with a routing header that leads on", true, udp6(openPort, left), false},
-		{"IPv6 in one fragment", true, udp6(openPort, atomic), true},
-		{"IPv6 with more extension headers than are read", true, udp6(openPort, many...), false},
-		{"IPv6 extension headers before another port", true, udp6(openPort+1, padding(unix.IPPROTO_DSTOPTS), atomic), false},
 		{"IP options", false, udp4(openPort, 1, 1, 1, 1), true},
 		{"IP options before another port", false, udp4(openPort+1, 1, 1, 1, 1), false},
 		{"loose source route", false, udp4(openPort+1, 131, 7, 4, 10, 244, 1, 2, 0), false},
@@ -117,6 +102,25 @@ func kinds() []struct {
 				ipv4{src: src, dst: dst, protocol: unix.IPPROTO_TCP, id: 73, offset: 2}.packet(payload),
 			}
 		}, false},
+		{"the fragments after a first one to another port", false, func(src, dst netip.Addr, payload []byte) [][]byte {
+			return [][]byte{
+				ipv4{src: src, dst: dst, protocol: unix.IPPROTO_UDP, id: 75, more: true}.packet(udp(4000, openPort+1, make([]byte, 8))),
+				ipv4{src: src, dst: dst, protocol: unix.IPPROTO_UDP, id: 75, offset: 2}.packet(payload),
+			}
+		}, false},
+		{"a fragment that comes before its first one", false, func(src, dst netip.Addr, payload []byte) [][]byte {
+			return [][]byte{
+				ipv4{src: src, dst: dst, protocol: unix.IPPROTO_UDP, id: 76, offset: 2}.packet(payload),
+				ipv4{src: src, dst: dst, protocol: unix.IPPROTO_UDP, id: 76, more: true}.packet(udp(4000, openPort, make([]byte, 8))),
+			}
+		}, false},
+		{"three fragments", false, func(src, dst netip.Addr, payload []byte) [][]byte {
+			return [][]byte{
+				ipv4{src: src, dst: dst, protocol: unix.IPPROTO_UDP, id: 77, more: true}.packet(udp(4000, openPort, make([]byte, 8))),
+				ipv4{src: src, dst: dst, protocol: unix.IPPROTO_UDP, id: 77, offset: 2, more: true}.packet(make([]byte, 8)),
+				ipv4{src: src, dst: dst, protocol: unix.IPPROTO_UDP, id: 77, offset: 3}.packet(payload),
+			}
+		}, true},
 		{"two fragments", false, func(src, dst netip.Addr, payload []byte) [][]byte {
 			return [][]byte{
 				ipv4{src: src, dst: dst, protocol: unix.IPPROTO_UDP, id: 74, more: true}.packet(udp(4000, openPort, make([]byte, 8))),

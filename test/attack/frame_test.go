@@ -63,6 +63,14 @@ func icmpEcho(id uint16, payload []byte) []byte {
 	return b
 }
 
+// icmp6 has a checksum for the addresses. rest is what follows it in the header.
+func icmp6(src, dst netip.Addr, kind, code byte, rest uint32, payload []byte) []byte {
+	b := binary.BigEndian.AppendUint32([]byte{kind, code, 0, 0}, rest)
+	b = append(b, payload...)
+	binary.BigEndian.PutUint16(b[2:], pseudoChecksum(src, dst, unix.IPPROTO_ICMPV6, b))
+	return b
+}
+
 // ipv4 is the header of one packet or fragment.
 type ipv4 struct {
 	src, dst netip.Addr
@@ -97,6 +105,15 @@ func (h ipv4) packet(payload []byte) []byte {
 type extension struct {
 	kind byte
 	data []byte
+}
+
+// fragment6 is the extension header of a fragment; offset is in units of eight bytes.
+func fragment6(id byte, offset uint16, more bool) extension {
+	at := offset << 3
+	if more {
+		at |= 1
+	}
+	return extension{unix.IPPROTO_FRAGMENT, []byte{byte(at >> 8), byte(at), 0, 0, 0, id}}
 }
 
 type ipv6 struct {

@@ -89,13 +89,15 @@ func (s *suite) vlan(t *testing.T, caged, client *attacker) {
 		{"priority", []uint32{unix.ETH_P_8021Q << 16}},
 		{"double", []uint32{unix.ETH_P_8021AD<<16 | 5, unix.ETH_P_8021Q<<16 | 6}},
 	} {
+		// Half of the frames are of either family.
 		passed := func(t *testing.T, from *attacker) uint64 {
 			t.Helper()
 			f := newForeign(t, tcxNext)
 			s.attachTCX(t, f, from.pod, ebpf.AttachTCXIngress, link.Tail())
-			packet := ipv4{src: from.v4(), dst: s.Pods["plain"].Addrs[0], protocol: unix.IPPROTO_UDP}.packet(udp(4000, openPort, s.mark()))
-			for range frames {
-				from.packet(packet, tt.tags...)
+			to := s.Pods["plain"].Addrs
+			for range frames / 2 {
+				from.packet(ipv4{src: from.v4(), dst: to[0], protocol: unix.IPPROTO_UDP}.packet(udp(4000, openPort, s.mark())), tt.tags...)
+				from.packet(ipv6{src: from.v6(), dst: to[1], protocol: unix.IPPROTO_UDP}.packet(udp(4000, openPort, s.mark())), tt.tags...)
 			}
 			return f.count(t)
 		}

@@ -142,7 +142,7 @@ func (e *realEnvoy) plain(t testing.TB, set Set) Set {
 	var out Set
 	for _, l := range set.Listeners {
 		l := proto.CloneOf(l)
-		l.Transparent, l.SocketOptions, l.ListenerFilters = nil, nil, nil
+		l.Transparent, l.SocketOptions, l.ListenerFilters, l.AdditionalAddresses = nil, nil, nil, nil
 		out.Listeners = append(out.Listeners, l)
 	}
 	host, port, err := net.SplitHostPort(e.upstream)

@@ -45,7 +45,8 @@ func directionName(d policy.Direction) string {
 // ListenerName is the name of a class's listener and of its route configuration.
 func ListenerName(id policy.ClassID) string { return "class/" + string(id) }
 
-// listenerFor returns a class's listener. No rule is in it: its bytes stay when rules change.
+// listenerFor returns a class's listener, which has a socket for each family. No rule is in it:
+// its bytes stay when rules change.
 func listenerFor(id policy.ClassID, d policy.Direction, port uint16) *listenerv3.Listener {
 	downstream, upstream := int64(MarkIngressDownstream), uint32(MarkIngressUpstream)
 	traffic := corev3.TrafficDirection_INBOUND
@@ -55,11 +56,9 @@ func listenerFor(id policy.ClassID, d policy.Direction, port uint16) *listenerv3
 	}
 	name := ListenerName(id)
 	return &listenerv3.Listener{
-		Name: name,
-		Address: &corev3.Address{Address: &corev3.Address_SocketAddress{SocketAddress: &corev3.SocketAddress{
-			Address:       "127.0.0.1",
-			PortSpecifier: &corev3.SocketAddress_PortValue{PortValue: uint32(port)},
-		}}},
+		Name:                name,
+		Address:             socketAddress("127.0.0.1", port),
+		AdditionalAddresses: []*listenerv3.AdditionalAddress{{Address: socketAddress("::1", port)}},
 		// All classes of a direction count together: a class of its own would cost 40 KB of names.
 		StatPrefix:       directionName(d),
 		TrafficDirection: traffic,
@@ -81,6 +80,13 @@ func listenerFor(id policy.ClassID, d policy.Direction, port uint16) *listenerv3
 			ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: anyFor(connectionManagerFor(name, d))},
 		}}}},
 	}
+}
+
+func socketAddress(addr string, port uint16) *corev3.Address {
+	return &corev3.Address{Address: &corev3.Address_SocketAddress{SocketAddress: &corev3.SocketAddress{
+		Address:       addr,
+		PortSpecifier: &corev3.SocketAddress_PortValue{PortValue: uint32(port)},
+	}}}
 }
 
 // httpFilters are the filters in the order in which they run. The RBAC filter is empty: its

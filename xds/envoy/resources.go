@@ -54,6 +54,19 @@ func Resources(np policy.NodePolicy, n policy.Numbers) (Set, error) {
 	return set, errors.Join(problems...)
 }
 
+// IPv4Only is the set for a kernel without IPv6, on which Envoy could not open a class's second
+// socket and would refuse the class.
+func (s Set) IPv4Only() Set {
+	listeners := make([]*listenerv3.Listener, 0, len(s.Listeners))
+	for _, l := range s.Listeners {
+		l = proto.CloneOf(l)
+		l.AdditionalAddresses = nil
+		listeners = append(listeners, l)
+	}
+	s.Listeners = listeners
+	return s
+}
+
 // Version is the hash of the whole set.
 func (s Set) Version() string { return targetFor(s).version }
 

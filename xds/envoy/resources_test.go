@@ -203,3 +203,22 @@ func TestCut(t *testing.T) {
 		}
 	}
 }
+
+// A kernel without IPv6 would refuse the second socket, and Envoy the class with it.
+func TestIPv4Only(t *testing.T) {
+	np := policy.NodePolicy{Classes: []policy.Class{classOf("c", policy.HTTPRule{})}}
+	both, err := Resources(np, policy.Numbers{}.Assign(np))
+	if err != nil {
+		t.Fatal(err)
+	}
+	one := both.IPv4Only()
+	if n := len(one.Listeners[0].AdditionalAddresses); n != 0 {
+		t.Errorf("%d more addresses", n)
+	}
+	if n := len(both.Listeners[0].AdditionalAddresses); n != 1 {
+		t.Errorf("%d more addresses in the set that it was made from", n)
+	}
+	if one.Version() == both.Version() {
+		t.Error("the two sets have one version")
+	}
+}
