@@ -72,7 +72,7 @@ func TestCIDRGroupActsAtOnce(t *testing.T) {
 	var served []xds.Publication
 	var records []*publication
 	r := &snapshotReconciler{
-		cluster: "default", reader: c, metrics: testMetrics(t), log: logr.Discard(),
+		cluster: "default", reader: c, secrets: &secretReader{reader: c}, metrics: testMetrics(t), log: logr.Discard(),
 		kinds: func() ([]policyKind, bool) {
 			kind, _ := kindOf("CiliumNetworkPolicy")
 			return []policyKind{kind, cidrGroupKinds()[0]}, true

@@ -34,7 +34,7 @@ const (
 	clientBurst = 100
 )
 
-// Config is what an [Operator] needs. Every field but CAExternal and LeaderElection is required.
+// Config is what an [Operator] needs. Every field but CAExternal, SharedSecretNamespaces and LeaderElection is required.
 type Config struct {
 	// REST is how the API server is reached.
 	REST *rest.Config
@@ -53,6 +53,8 @@ type Config struct {
 	// as cert-manager, makes and renews it; its certificate must be a CA's.
 	CASecret   string
 	CAExternal bool
+	// SharedSecretNamespaces are those whose Secrets policies of every namespace may name.
+	SharedSecretNamespaces []string
 	// LeaderElection lets several replicas run, one of which works.
 	LeaderElection bool
 	Log            logr.Logger
@@ -68,6 +70,7 @@ type Operator struct {
 	status    *statusWriter
 	kinds     *kindsReconciler
 	snapshot  *snapshotReconciler
+	secrets   *secretReader
 	// published is closed after the first compile.
 	published     chan struct{}
 	publishedOnce sync.Once
@@ -133,8 +136,9 @@ func (o *Operator) assemble(m *metrics) error {
 		fleet: o.fleet, namespace: config.Namespace, metrics: m, log: config.Log.WithName("status"), now: time.Now,
 	}
 	o.kinds = &kindsReconciler{reader: mgr.GetAPIReader(), mapper: mgr.GetRESTMapper(), active: map[policyKind]bool{}}
+	o.secrets = &secretReader{reader: mgr.GetAPIReader(), shared: config.SharedSecretNamespaces, log: config.Log.WithName("secrets")}
 	o.snapshot = &snapshotReconciler{
-		cluster: config.ClusterName, reader: mgr.GetCache(), kinds: o.kinds.list,
+		cluster: config.ClusterName, reader: mgr.GetCache(), secrets: o.secrets, kinds: o.kinds.list,
 		serve: o.serve, publish: o.fleet.publish, metrics: m, log: config.Log.WithName("snapshot"),
 	}
 	return errors.Join(o.watch(), mgr.Add(manager.RunnableFunc(o.lead)),
@@ -197,6 +201,7 @@ func (o *Operator) lead(ctx context.Context) error {
 	var group sync.WaitGroup
 	group.Go(func() { o.authority.run(ctx) })
 	group.Go(func() { o.status.run(ctx) })
+	group.Go(func() { o.secrets.run(ctx) })
 	err = o.server.Serve(ctx, listener)
 	cancel()
 	group.Wait()

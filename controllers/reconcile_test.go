@@ -100,7 +100,7 @@ func TestSnapshotReconciler(t *testing.T) {
 	var records []*publication
 	fail := error(nil)
 	r := &snapshotReconciler{
-		cluster: "default", reader: c, metrics: testMetrics(t), log: logr.Discard(),
+		cluster: "default", reader: c, secrets: &secretReader{reader: c}, metrics: testMetrics(t), log: logr.Discard(),
 		kinds: func() ([]policyKind, bool) {
 			kind, _ := kindOf("CiliumNetworkPolicy")
 			return []policyKind{kind}, known

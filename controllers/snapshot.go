@@ -25,6 +25,7 @@ const coalesce = 10 * time.Millisecond
 type snapshotReconciler struct {
 	cluster string
 	reader  client.Reader
+	secrets *secretReader
 	kinds   func() ([]policyKind, bool)
 	// serve gives the nodes their resources; publish tells the status writer.
 	serve   func(xds.Publication) error
@@ -48,7 +49,17 @@ func (r *snapshotReconciler) Reconcile(ctx context.Context, _ reconcile.Request)
 		return reconcile.Result{}, err
 	}
 	began := time.Now()
+	r.secrets.into(&objects)
 	snapshot, problems := ingest.Snapshot(objects)
+	changed, err := r.secrets.want(ctx, snapshot.SecretKeys)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	if changed { // policies name Secrets that had not been read
+		objects.Secrets = nil
+		r.secrets.into(&objects)
+		snapshot, problems = ingest.Snapshot(objects)
+	}
 	if r.done && reflect.DeepEqual(snapshot, r.snapshot) && reflect.DeepEqual(problems, r.problems) {
 		return reconcile.Result{}, nil
 	}

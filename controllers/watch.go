@@ -50,6 +50,7 @@ func (o *Operator) watch() error {
 		default: // one is waiting already
 		}
 	}
+	o.secrets.trigger = o.kinds.trigger
 	o.kinds.watch = func(_ context.Context, k policyKind) error {
 		acts := rewritten()
 		if k.isGroup() {

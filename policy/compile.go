@@ -12,6 +12,7 @@ type Compiled struct {
 	nodes      map[string]*nodeView
 	tables     map[TableID]*Table
 	classes    map[ClassID]*Class
+	secrets    []Secret
 	addresses  []Address
 	identities []IdentityLabels
 	problems   []Problem
@@ -54,7 +55,7 @@ func Compile(s Snapshot) *Compiled {
 			c.servicesOf[t.identity] = append(c.servicesOf[t.identity], int32(n))
 		}
 	}
-	out := &Compiled{nodes: map[string]*nodeView{}, tables: c.tables, classes: c.classes,
+	out := &Compiled{nodes: map[string]*nodeView{}, tables: c.tables, classes: c.classes, secrets: s.Secrets,
 		addresses: c.u.book.sorted(), identities: c.u.labels(), selected: map[Ref][]Selected{}}
 	c.endpoints(s, out)
 	for _, p := range c.problems {
@@ -112,6 +113,7 @@ func (c *Compiled) Local(name string) NodePolicy {
 			}
 		}
 	}
+	np.Secrets = c.secretsOf(np.Classes)
 	for _, a := range view.applied {
 		np.Applied = append(np.Applied, a)
 	}
@@ -119,6 +121,23 @@ func (c *Compiled) Local(name string) NodePolicy {
 	slices.SortFunc(np.Classes, func(a, b Class) int { return cmp.Compare(a.ID, b.ID) })
 	slices.SortFunc(np.Applied, func(a, b AppliedPolicy) int { return CompareRefs(a.Ref, b.Ref) })
 	return np
+}
+
+// secretsOf returns the secrets that the classes name: a node is given no others.
+func (c *Compiled) secretsOf(classes []Class) []Secret {
+	named := map[SecretID]bool{}
+	for _, class := range classes {
+		for _, id := range class.Secrets() {
+			named[id] = true
+		}
+	}
+	var out []Secret
+	for _, s := range c.secrets {
+		if named[s.ID] {
+			out = append(out, s)
+		}
+	}
+	return out
 }
 
 // Cluster returns what is the same on all nodes: each address seen from no node (node

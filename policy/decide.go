@@ -46,7 +46,7 @@ func (t Table) decide(np NodePolicy, req Request) Decision {
 	if n < 0 {
 		return Decision{Verdict: Denied, Class: e.Class, Reason: "the class is missing"}
 	}
-	d := np.Classes[n].DecideHTTP(*req.HTTP)
+	d := np.Reveal(np.Classes[n]).DecideHTTP(*req.HTTP)
 	d.Class = e.Class
 	return d
 }

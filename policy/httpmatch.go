@@ -9,6 +9,9 @@ import (
 // holds says whether every condition of the rule holds; the request's path is normalised.
 func (r HTTPRule) holds(req HTTPRequest) bool {
 	deny := r.Action == Deny
+	if r.Sealed() {
+		return deny
+	}
 	if !oneHolds(r.Methods, req.Method, deny) || !r.pathHolds(req.Path) {
 		return false
 	}

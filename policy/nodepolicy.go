@@ -19,6 +19,8 @@ type NodePolicy struct {
 	Addresses []Address
 	// Identities are the labels of the identities in Addresses and of the reserved ones, by number.
 	Identities []IdentityLabels
+	// Secrets are those that Classes name and that can be read, by ID.
+	Secrets []Secret
 }
 
 // EndpointPolicy is one pod and the tables that judge its traffic.

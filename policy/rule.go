@@ -180,6 +180,8 @@ type HeaderMatch struct {
 	// Mismatch other than MismatchRefuse makes it no condition: it then says what is done
 	// with a header that does not match. Allow rules alone have it, with MatchExact or MatchAny.
 	Mismatch Mismatch
+	// Secret names the secret that holds the value; Value is MatchAny until NodePolicy.Reveal.
+	Secret SecretID
 }
 
 // StringMatch compares one string. The zero value matches every string.

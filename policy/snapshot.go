@@ -13,6 +13,11 @@ type Snapshot struct {
 	// APIServer holds the addresses of the API server (the endpoints and the virtual
 	// address of the service default/kubernetes).
 	APIServer []netip.Addr
+	// Secrets are the values that policies name and that could be read, by ID.
+	Secrets []Secret
+	// SecretKeys are the Secrets that policies name, as "namespace/name", sorted: also those
+	// that could not be read.
+	SecretKeys []string
 }
 
 // Node is a cluster node.

@@ -24,6 +24,8 @@ const (
 	maxIdentities = 1 << 18
 	maxText       = 8192 // bytes of one name, label or expression
 	maxList       = 4096 // elements of one small list
+	maxSecrets    = 4096
+	maxSecret     = 1 << 20 // bytes of one secret's value
 )
 
 var errMissingCheckpoint = errors.New("there is no checkpoint")
@@ -67,6 +69,10 @@ func assembleNode(nodeName string, in map[string]*septumpb.NodeResource) (policy
 			var c policy.Class
 			c, err = classFromProto(r.Class)
 			out.Classes, want = append(out.Classes, c), classPrefix+string(c.ID)
+		case *septumpb.NodeResource_Secret:
+			var s policy.Secret
+			s, err = secretFromProto(r.Secret)
+			out.Secrets, want = append(out.Secrets, s), secretPrefix+string(s.ID)
 		case *septumpb.NodeResource_Checkpoint:
 			checkpoint, want = r.Checkpoint, CheckpointName
 		default:
@@ -83,7 +89,7 @@ func assembleNode(nodeName string, in map[string]*septumpb.NodeResource) (policy
 		return out, errMissingCheckpoint
 	}
 	if err := errors.Join(atMost("endpoints", len(out.Endpoints), maxEndpoints), atMost("tables", len(out.Tables), maxTables),
-		atMost("classes", len(out.Classes), maxClasses)); err != nil {
+		atMost("classes", len(out.Classes), maxClasses), atMost("secrets", len(out.Secrets), maxSecrets)); err != nil {
 		return out, err
 	}
 	applied, err := appliedFromProto(checkpoint.GetPolicies())
@@ -94,6 +100,7 @@ func assembleNode(nodeName string, in map[string]*septumpb.NodeResource) (policy
 	slices.SortFunc(out.Endpoints, func(a, b policy.EndpointPolicy) int { return cmp.Compare(a.Key, b.Key) })
 	slices.SortFunc(out.Tables, func(a, b policy.Table) int { return cmp.Compare(a.ID, b.ID) })
 	slices.SortFunc(out.Classes, func(a, b policy.Class) int { return cmp.Compare(a.ID, b.ID) })
+	slices.SortFunc(out.Secrets, policy.CompareSecrets)
 	return out, checkReferences(out)
 }
 

@@ -143,10 +143,12 @@ func httpFromProto(in *septumpb.HTTPRule) (policy.HTTPRule, error) {
 	for i, h := range in.GetHeaders() {
 		value, err := matchFromProto("value", h.GetValue())
 		mismatch, errMismatch := enum("mismatch", h.GetMismatch(), uint32(policy.MismatchReplace))
-		if err := errors.Join(err, errMismatch, notEmpty("name", h.GetName())); err != nil {
+		if err := errors.Join(err, errMismatch, notEmpty("name", h.GetName()), text("secret", h.GetSecret())); err != nil {
 			return out, fmt.Errorf("headers[%d]: %w", i, err)
 		}
-		out.Headers = append(out.Headers, policy.HeaderMatch{Name: h.GetName(), Value: value, Mismatch: policy.Mismatch(mismatch)})
+		out.Headers = append(out.Headers, policy.HeaderMatch{
+			Name: h.GetName(), Value: value, Mismatch: policy.Mismatch(mismatch), Secret: policy.SecretID(h.GetSecret()),
+		})
 	}
 	return out, nil
 }

@@ -22,6 +22,7 @@ const (
 	endpointPrefix = "endpoint/"
 	tablePrefix    = "table/"
 	classPrefix    = "class/"
+	secretPrefix   = "secret/"
 	addressPrefix  = "address/"
 	identityPrefix = "identity/"
 )
@@ -37,6 +38,9 @@ func NodeResources(np policy.NodePolicy) (map[string]*septumpb.NodeResource, err
 	}
 	for _, c := range np.Classes {
 		out[classPrefix+string(c.ID)] = &septumpb.NodeResource{Resource: &septumpb.NodeResource_Class{Class: classToProto(c)}}
+	}
+	for _, s := range np.Secrets {
+		out[secretPrefix+string(s.ID)] = &septumpb.NodeResource{Resource: &septumpb.NodeResource_Secret{Secret: secretToProto(s)}}
 	}
 	version, err := setVersion(out)
 	if err != nil {
@@ -135,7 +139,7 @@ func classToProto(c policy.Class) *septumpb.Class {
 			Methods: matchesToProto(r.Methods), Hosts: matchesToProto(r.Hosts),
 		}
 		for _, h := range r.Headers {
-			rule.Headers = append(rule.Headers, &septumpb.HeaderMatch{Name: h.Name, Value: matchToProto(h.Value), Mismatch: uint32(h.Mismatch)})
+			rule.Headers = append(rule.Headers, &septumpb.HeaderMatch{Name: h.Name, Value: matchToProto(h.Value), Mismatch: uint32(h.Mismatch), Secret: string(h.Secret)})
 		}
 		out.Http = append(out.Http, rule)
 	}

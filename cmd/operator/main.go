@@ -36,6 +36,7 @@ func run(args []string) error {
 	flags.BoolVar(&config.CAExternal, "ca-external", false, "the Secret is made and renewed by somebody else, such as cert-manager")
 	flags.BoolVar(&config.LeaderElection, "leader-elect", true, "elect a leader among the replicas")
 	names := flags.String("server-names", "", "names in the operator's certificate, separated by commas (default: those of the Service septum-operator)")
+	shared := flags.String("shared-secret-namespaces", "", "namespaces whose Secrets policies of every namespace may name, separated by commas")
 	level := flags.String("log-level", "info", "debug, info or error")
 	kubeconfig := flags.String("kubeconfig", "", "file that says how to reach the API server (default: as a pod, or KUBECONFIG)")
 	if err := flags.Parse(args); err != nil {
@@ -60,6 +61,9 @@ func run(args []string) error {
 	config.ServerNames = []string{service, service + ".cluster.local"}
 	if *names != "" {
 		config.ServerNames = strings.Split(*names, ",")
+	}
+	if *shared != "" {
+		config.SharedSecretNamespaces = strings.Split(*shared, ",")
 	}
 	operator, err := controllers.New(config)
 	if err != nil {

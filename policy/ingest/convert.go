@@ -15,7 +15,8 @@ type converter struct {
 	cluster  string
 	services []policy.Service
 	// groups are the CIDR groups, by name.
-	groups []cidrGroup
+	groups  []cidrGroup
+	secrets *secrets
 	// keys are the label keys that selectors name, without their source.
 	keys map[string]bool
 }

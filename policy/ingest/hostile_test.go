@@ -128,7 +128,7 @@ func deniedAfter(is []policy.Rule, w policy.Rule) bool {
 }
 
 func one(o Objects, u unstructured.Unstructured) (*policy.Policy, []policy.Problem) {
-	c := converter{cluster: "default", services: servicesOf(o), keys: map[string]bool{}}
+	c := converter{secrets: newSecrets(Objects{}), cluster: "default", services: servicesOf(o), keys: map[string]bool{}}
 	return c.policy(&u)
 }
 

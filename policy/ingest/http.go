@@ -91,9 +91,13 @@ func (s *scope) ciliumHeaderMatch(in *ciliumv2.HeaderMatch, path string) (policy
 	}
 	good := s.headerName(in.Name, path+".name") && s.headerValue(in.Value, path+".value")
 	good = s.mismatch(&h, in.Mismatch, path+".mismatch") && good
-	if in.Secret != nil {
-		s.unsupported(path+".secret", "values in secrets are not supported yet: the rule allows nothing; use value")
+	switch {
+	case in.Secret == nil:
+	case in.Value != "":
+		s.invalid(path+".secret", "value and secret cannot both be set")
 		good = false
+	default:
+		good = s.ciliumHeaderSecret(&h, in.Secret, path+".secret") && good
 	}
 	return h, good
 }

@@ -25,6 +25,12 @@ type Objects struct {
 	Nodes          []corev1.Node
 	Services       []corev1.Service
 	EndpointSlices []discoveryv1.EndpointSlice
+	// Secrets are those of an earlier Snapshot's SecretKeys that could be read;
+	// UnreadableSecrets says of the others, by "namespace/name", why not.
+	Secrets           []corev1.Secret
+	UnreadableSecrets map[string]string
+	// SharedSecretNamespaces are those whose Secrets policies of every namespace may name.
+	SharedSecretNamespaces []string
 }
 
 // Snapshot returns the objects as values, sorted as policy.Snapshot says, and the
@@ -35,7 +41,7 @@ func Snapshot(o Objects) (policy.Snapshot, []policy.Problem) {
 	}
 	var problems []policy.Problem
 	services := servicesOf(o)
-	c := converter{cluster: o.Cluster, services: services, groups: cidrGroupsOf(o.CIDRGroups), keys: map[string]bool{}}
+	c := converter{cluster: o.Cluster, services: services, groups: cidrGroupsOf(o.CIDRGroups), secrets: newSecrets(o), keys: map[string]bool{}}
 	policies := make([]policy.Policy, 0, len(o.Policies))
 	for i := range o.Policies {
 		p, found := c.policy(&o.Policies[i])
@@ -57,6 +63,8 @@ func Snapshot(o Objects) (policy.Snapshot, []policy.Problem) {
 		Policies:   policies,
 		Identities: identities,
 		APIServer:  apiServerOf(services),
+		Secrets:    c.secrets.values(),
+		SecretKeys: c.secrets.keys(),
 	}, slices.Compact(problems)
 }
 

@@ -70,6 +70,8 @@ func parseCluster(text string) (*cluster, error) {
 			err = c.pod(name, set)
 		case "service":
 			err = c.service(name, set)
+		case "secret":
+			err = c.secret(name, fields[2:])
 		case "apiserver":
 			err = c.apiServer(set)
 		default:
@@ -197,6 +199,21 @@ func (c *cluster) service(key string, set map[string]string) error {
 		return nil
 	}
 	return c.name("service:"+key, set["ip"])
+}
+
+// secret makes a Secret of key=value words.
+func (c *cluster) secret(key string, words []string) error {
+	namespace, name, ok := strings.Cut(key, "/")
+	if !ok {
+		return fmt.Errorf("a secret is namespace/name")
+	}
+	s := corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}, Data: map[string][]byte{}}
+	for _, w := range words {
+		entry, value, _ := strings.Cut(w, "=")
+		s.Data[entry] = []byte(value)
+	}
+	c.objects.Secrets = append(c.objects.Secrets, s)
+	return nil
 }
 
 // apiServer makes the service default/kubernetes; its backends are nodes or addresses.

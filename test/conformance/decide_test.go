@@ -42,7 +42,7 @@ func TestDecide(t *testing.T) {
 				if n < 0 {
 					t.Fatalf("%s: no class", check.Line)
 				}
-				header, _ := classes[n].Pass(*check.Request.HTTP)
+				header, _ := c.Node(check.Node).Reveal(classes[n]).Pass(*check.Request.HTTP)
 				for name, want := range check.Headers {
 					if !slices.Equal(header[name], want) {
 						t.Errorf("%s\n the server gets %s: %q", check.Line, name, header[name])

@@ -40,7 +40,7 @@ func TestConformance(t *testing.T) {
 			if i < 0 {
 				t.Fatalf("%s: %s: the class is missing", c.Name, check.Line)
 			}
-			class := np.Classes[i]
+			class := np.Reveal(np.Classes[i])
 			// Each case is a cluster of its own; their classes meet in one Envoy here.
 			class.ID = policy.ClassID(c.Name + "/" + check.Node + "/" + string(class.ID))
 			if !slices.ContainsFunc(classes, func(other policy.Class) bool { return other.ID == class.ID }) {

@@ -135,6 +135,9 @@ func followsAny(list []literal) bool {
 
 // compiles says whether all of a rule's regular expressions are ones.
 func compiles(rule policy.HTTPRule) bool {
+	if rule.Sealed() {
+		return false
+	}
 	matches := slices.Concat(rule.Methods, rule.Hosts, []policy.StringMatch{rule.Path})
 	for _, h := range rule.Headers {
 		matches = append(matches, h.Value)

@@ -22,16 +22,20 @@ type Set struct {
 	Clusters  []*clusterv3.Cluster
 	Listeners []*listenerv3.Listener
 	Routes    []*routev3.RouteConfiguration
+	// Sealed are the names of resources that hold secrets: Envoy's words about them, which
+	// quote them, are not repeated.
+	Sealed map[string]bool
 }
 
 // Resources returns the configuration for every class of np. It fails when a class has no
 // number or two have the same one: the caller must then leave the class out of the data
 // path, which keeps it denied.
 func Resources(np policy.NodePolicy, n policy.Numbers) (Set, error) {
-	set := Set{Clusters: []*clusterv3.Cluster{clusterFor(policy.Egress), clusterFor(policy.Ingress)}}
+	set := Set{Clusters: []*clusterv3.Cluster{clusterFor(policy.Egress), clusterFor(policy.Ingress)}, Sealed: map[string]bool{}}
 	var problems []error
 	ports := map[uint16]policy.ClassID{}
 	for _, class := range np.Classes {
+		class = np.Reveal(class)
 		port := n.Classes[class.ID]
 		if port == 0 {
 			problems = append(problems, fmt.Errorf("class %q has no port", class.ID))
@@ -48,6 +52,9 @@ func Resources(np policy.NodePolicy, n policy.Numbers) (Set, error) {
 		ports[port] = class.ID
 		set.Listeners = append(set.Listeners, listenerFor(class.ID, class.Direction, port))
 		set.Routes = append(set.Routes, routesFor(class))
+		if len(class.Secrets()) > 0 {
+			set.Sealed[ListenerName(class.ID)] = true
+		}
 	}
 	slices.SortFunc(set.Listeners, func(a, b *listenerv3.Listener) int { return cmp.Compare(a.Name, b.Name) })
 	slices.SortFunc(set.Routes, func(a, b *routev3.RouteConfiguration) int { return cmp.Compare(a.Name, b.Name) })
@@ -84,6 +91,7 @@ var kinds = [...]string{clusterType, listenerType, routeType} //nolint:gocheckno
 type resource struct {
 	name, version string
 	body          *anypb.Any
+	sealed        bool
 }
 
 // resources returns the set's resources of one type, by name.

@@ -155,6 +155,7 @@ func targetFor(set Set) *target {
 	for _, kind := range kinds {
 		t.resources[kind] = map[string]resource{}
 		for _, r := range set.resources(kind) {
+			r.sealed = set.Sealed[r.name]
 			t.resources[kind][r.name] = r
 			fmt.Fprintf(sum, "%s %s %s\n", kind, r.name, r.version)
 		}

@@ -50,6 +50,7 @@ type response struct {
 	kind, nonce string
 	versions    map[string]string // sent, by name
 	removed     []string
+	sealed      map[string]bool
 }
 
 func newStream(s *Server, conn discoveryv3.AggregatedDiscoveryService_DeltaAggregatedResourcesServer) *stream {
@@ -149,6 +150,9 @@ func (sub *subscription) nacked(p *response, words string) {
 		if len(words) > maxWords {
 			words = "… " + strings.ToValidUTF8(words[len(words)-maxWords:], "")
 		}
+		if p.sealed[name] {
+			words = "it holds secrets, so that Envoy's words are not repeated"
+		}
 		sub.refused[name] = refusal{version: version, words: words}
 		delete(sub.alone, name)
 	}
@@ -234,10 +238,10 @@ func (st *stream) update(t *target, kind string) (bool, error) {
 	if len(changed) == 0 && (sub.answered || !sub.wildcard) {
 		return false, nil
 	}
-	p := &response{kind: kind, versions: map[string]string{}}
+	p := &response{kind: kind, versions: map[string]string{}, sealed: map[string]bool{}}
 	out := &discoveryv3.DeltaDiscoveryResponse{TypeUrl: kind, SystemVersionInfo: t.version}
 	for _, r := range changed {
-		p.versions[r.name] = r.version
+		p.versions[r.name], p.sealed[r.name] = r.version, r.sealed
 		out.Resources = append(out.Resources, &discoveryv3.Resource{Name: r.name, Version: r.version, Resource: r.body})
 	}
 	sub.answered = true

@@ -31,7 +31,7 @@ const (
 )
 
 // NodeResource is one resource of a node. Names: "endpoint/<namespace>/<name>",
-// "table/<id>", "class/<id>", "checkpoint".
+// "table/<id>", "class/<id>", "secret/<id>", "checkpoint".
 type NodeResource struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Types that are valid to be assigned to Resource:
@@ -40,6 +40,7 @@ type NodeResource struct {
 	//	*NodeResource_Table
 	//	*NodeResource_Class
 	//	*NodeResource_Checkpoint
+	//	*NodeResource_Secret
 	Resource      isNodeResource_Resource `protobuf_oneof:"resource"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -118,6 +119,15 @@ func (x *NodeResource) GetCheckpoint() *Checkpoint {
 	return nil
 }
 
+func (x *NodeResource) GetSecret() *Secret {
+	if x != nil {
+		if x, ok := x.Resource.(*NodeResource_Secret); ok {
+			return x.Secret
+		}
+	}
+	return nil
+}
+
 type isNodeResource_Resource interface {
 	isNodeResource_Resource()
 }
@@ -138,6 +148,10 @@ type NodeResource_Checkpoint struct {
 	Checkpoint *Checkpoint `protobuf:"bytes,4,opt,name=checkpoint,proto3,oneof"`
 }
 
+type NodeResource_Secret struct {
+	Secret *Secret `protobuf:"bytes,10,opt,name=secret,proto3,oneof"`
+}
+
 func (*NodeResource_Endpoint) isNodeResource_Resource() {}
 
 func (*NodeResource_Table) isNodeResource_Resource() {}
@@ -145,6 +159,8 @@ func (*NodeResource_Table) isNodeResource_Resource() {}
 func (*NodeResource_Class) isNodeResource_Resource() {}
 
 func (*NodeResource_Checkpoint) isNodeResource_Resource() {}
+
+func (*NodeResource_Secret) isNodeResource_Resource() {}
 
 // ClusterResource is one resource of the whole cluster. Names: "address/<cidr>",
 // "identity/<number>", "checkpoint".
@@ -895,7 +911,9 @@ type HeaderMatch struct {
 	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	Value *StringMatch           `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
 	// mismatch is 0 for a condition; else what is done with a header that does not match.
-	Mismatch      uint32 `protobuf:"varint,3,opt,name=mismatch,proto3" json:"mismatch,omitempty"`
+	Mismatch uint32 `protobuf:"varint,3,opt,name=mismatch,proto3" json:"mismatch,omitempty"`
+	// secret is the ID of the Secret that holds the value.
+	Secret        string `protobuf:"bytes,10,opt,name=secret,proto3" json:"secret,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -951,6 +969,74 @@ func (x *HeaderMatch) GetMismatch() uint32 {
 	return 0
 }
 
+func (x *HeaderMatch) GetSecret() string {
+	if x != nil {
+		return x.Secret
+	}
+	return ""
+}
+
+// Secret is a value that classes name. It goes only to nodes that host a pod of theirs.
+type Secret struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Value         []byte                 `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	Key           []byte                 `protobuf:"bytes,3,opt,name=key,proto3" json:"key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Secret) Reset() {
+	*x = Secret{}
+	mi := &file_septum_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Secret) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Secret) ProtoMessage() {}
+
+func (x *Secret) ProtoReflect() protoreflect.Message {
+	mi := &file_septum_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Secret.ProtoReflect.Descriptor instead.
+func (*Secret) Descriptor() ([]byte, []int) {
+	return file_septum_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *Secret) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Secret) GetValue() []byte {
+	if x != nil {
+		return x.Value
+	}
+	return nil
+}
+
+func (x *Secret) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
 type Address struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Prefix        string                 `protobuf:"bytes,1,opt,name=prefix,proto3" json:"prefix,omitempty"`
@@ -965,7 +1051,7 @@ type Address struct {
 
 func (x *Address) Reset() {
 	*x = Address{}
-	mi := &file_septum_proto_msgTypes[11]
+	mi := &file_septum_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -977,7 +1063,7 @@ func (x *Address) String() string {
 func (*Address) ProtoMessage() {}
 
 func (x *Address) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[11]
+	mi := &file_septum_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -990,7 +1076,7 @@ func (x *Address) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Address.ProtoReflect.Descriptor instead.
 func (*Address) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{11}
+	return file_septum_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Address) GetPrefix() string {
@@ -1045,7 +1131,7 @@ type IdentityLabels struct {
 
 func (x *IdentityLabels) Reset() {
 	*x = IdentityLabels{}
-	mi := &file_septum_proto_msgTypes[12]
+	mi := &file_septum_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1057,7 +1143,7 @@ func (x *IdentityLabels) String() string {
 func (*IdentityLabels) ProtoMessage() {}
 
 func (x *IdentityLabels) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[12]
+	mi := &file_septum_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1070,7 +1156,7 @@ func (x *IdentityLabels) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IdentityLabels.ProtoReflect.Descriptor instead.
 func (*IdentityLabels) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{12}
+	return file_septum_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *IdentityLabels) GetIdentity() uint32 {
@@ -1100,7 +1186,7 @@ type Checkpoint struct {
 
 func (x *Checkpoint) Reset() {
 	*x = Checkpoint{}
-	mi := &file_septum_proto_msgTypes[13]
+	mi := &file_septum_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1112,7 +1198,7 @@ func (x *Checkpoint) String() string {
 func (*Checkpoint) ProtoMessage() {}
 
 func (x *Checkpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[13]
+	mi := &file_septum_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1125,7 +1211,7 @@ func (x *Checkpoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Checkpoint.ProtoReflect.Descriptor instead.
 func (*Checkpoint) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{13}
+	return file_septum_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Checkpoint) GetVersion() string {
@@ -1155,7 +1241,7 @@ type AppliedPolicy struct {
 
 func (x *AppliedPolicy) Reset() {
 	*x = AppliedPolicy{}
-	mi := &file_septum_proto_msgTypes[14]
+	mi := &file_septum_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1167,7 +1253,7 @@ func (x *AppliedPolicy) String() string {
 func (*AppliedPolicy) ProtoMessage() {}
 
 func (x *AppliedPolicy) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[14]
+	mi := &file_septum_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1180,7 +1266,7 @@ func (x *AppliedPolicy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppliedPolicy.ProtoReflect.Descriptor instead.
 func (*AppliedPolicy) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{14}
+	return file_septum_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *AppliedPolicy) GetKind() string {
@@ -1229,7 +1315,7 @@ type AuthenticateRequest struct {
 
 func (x *AuthenticateRequest) Reset() {
 	*x = AuthenticateRequest{}
-	mi := &file_septum_proto_msgTypes[15]
+	mi := &file_septum_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1241,7 +1327,7 @@ func (x *AuthenticateRequest) String() string {
 func (*AuthenticateRequest) ProtoMessage() {}
 
 func (x *AuthenticateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[15]
+	mi := &file_septum_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1254,7 +1340,7 @@ func (x *AuthenticateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuthenticateRequest.ProtoReflect.Descriptor instead.
 func (*AuthenticateRequest) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{15}
+	return file_septum_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *AuthenticateRequest) GetToken() string {
@@ -1284,7 +1370,7 @@ type AuthenticateResponse struct {
 
 func (x *AuthenticateResponse) Reset() {
 	*x = AuthenticateResponse{}
-	mi := &file_septum_proto_msgTypes[16]
+	mi := &file_septum_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1296,7 +1382,7 @@ func (x *AuthenticateResponse) String() string {
 func (*AuthenticateResponse) ProtoMessage() {}
 
 func (x *AuthenticateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[16]
+	mi := &file_septum_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1309,7 +1395,7 @@ func (x *AuthenticateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuthenticateResponse.ProtoReflect.Descriptor instead.
 func (*AuthenticateResponse) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{16}
+	return file_septum_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *AuthenticateResponse) GetCertificate() []byte {
@@ -1352,7 +1438,7 @@ type NodeReport struct {
 
 func (x *NodeReport) Reset() {
 	*x = NodeReport{}
-	mi := &file_septum_proto_msgTypes[17]
+	mi := &file_septum_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1364,7 +1450,7 @@ func (x *NodeReport) String() string {
 func (*NodeReport) ProtoMessage() {}
 
 func (x *NodeReport) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[17]
+	mi := &file_septum_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1377,7 +1463,7 @@ func (x *NodeReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeReport.ProtoReflect.Descriptor instead.
 func (*NodeReport) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{17}
+	return file_septum_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *NodeReport) GetNodeVersion() string {
@@ -1433,7 +1519,7 @@ type NodeProblem struct {
 
 func (x *NodeProblem) Reset() {
 	*x = NodeProblem{}
-	mi := &file_septum_proto_msgTypes[18]
+	mi := &file_septum_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1445,7 +1531,7 @@ func (x *NodeProblem) String() string {
 func (*NodeProblem) ProtoMessage() {}
 
 func (x *NodeProblem) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[18]
+	mi := &file_septum_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1458,7 +1544,7 @@ func (x *NodeProblem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeProblem.ProtoReflect.Descriptor instead.
 func (*NodeProblem) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{18}
+	return file_septum_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *NodeProblem) GetEndpoint() string {
@@ -1503,7 +1589,7 @@ type RuleCounter struct {
 
 func (x *RuleCounter) Reset() {
 	*x = RuleCounter{}
-	mi := &file_septum_proto_msgTypes[19]
+	mi := &file_septum_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1515,7 +1601,7 @@ func (x *RuleCounter) String() string {
 func (*RuleCounter) ProtoMessage() {}
 
 func (x *RuleCounter) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[19]
+	mi := &file_septum_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1528,7 +1614,7 @@ func (x *RuleCounter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RuleCounter.ProtoReflect.Descriptor instead.
 func (*RuleCounter) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{19}
+	return file_septum_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *RuleCounter) GetKind() string {
@@ -1602,7 +1688,7 @@ type ReportResponse struct {
 
 func (x *ReportResponse) Reset() {
 	*x = ReportResponse{}
-	mi := &file_septum_proto_msgTypes[20]
+	mi := &file_septum_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1614,7 +1700,7 @@ func (x *ReportResponse) String() string {
 func (*ReportResponse) ProtoMessage() {}
 
 func (x *ReportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[20]
+	mi := &file_septum_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1627,7 +1713,7 @@ func (x *ReportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportResponse.ProtoReflect.Descriptor instead.
 func (*ReportResponse) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{20}
+	return file_septum_proto_rawDescGZIP(), []int{21}
 }
 
 // StoredState is the last good state of a node as it is kept on disk.
@@ -1643,7 +1729,7 @@ type StoredState struct {
 
 func (x *StoredState) Reset() {
 	*x = StoredState{}
-	mi := &file_septum_proto_msgTypes[21]
+	mi := &file_septum_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1655,7 +1741,7 @@ func (x *StoredState) String() string {
 func (*StoredState) ProtoMessage() {}
 
 func (x *StoredState) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[21]
+	mi := &file_septum_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1668,7 +1754,7 @@ func (x *StoredState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoredState.ProtoReflect.Descriptor instead.
 func (*StoredState) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{21}
+	return file_septum_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *StoredState) GetNode() string {
@@ -1696,14 +1782,16 @@ var File_septum_proto protoreflect.FileDescriptor
 
 const file_septum_proto_rawDesc = "" +
 	"\n" +
-	"\fseptum.proto\x12\x13septum.xds.v1alpha1\"\x82\x02\n" +
+	"\fseptum.proto\x12\x13septum.xds.v1alpha1\"\xb9\x02\n" +
 	"\fNodeResource\x12;\n" +
 	"\bendpoint\x18\x01 \x01(\v2\x1d.septum.xds.v1alpha1.EndpointH\x00R\bendpoint\x122\n" +
 	"\x05table\x18\x02 \x01(\v2\x1a.septum.xds.v1alpha1.TableH\x00R\x05table\x122\n" +
 	"\x05class\x18\x03 \x01(\v2\x1a.septum.xds.v1alpha1.ClassH\x00R\x05class\x12A\n" +
 	"\n" +
 	"checkpoint\x18\x04 \x01(\v2\x1f.septum.xds.v1alpha1.CheckpointH\x00R\n" +
-	"checkpointB\n" +
+	"checkpoint\x125\n" +
+	"\x06secret\x18\n" +
+	" \x01(\v2\x1b.septum.xds.v1alpha1.SecretH\x00R\x06secretB\n" +
 	"\n" +
 	"\bresource\"\xdd\x01\n" +
 	"\x0fClusterResource\x128\n" +
@@ -1767,11 +1855,17 @@ const file_septum_proto_rawDesc = "" +
 	"\x05audit\x18\a \x01(\bR\x05audit\"7\n" +
 	"\vStringMatch\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\rR\x04kind\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value\"u\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\"\x8d\x01\n" +
 	"\vHeaderMatch\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x126\n" +
 	"\x05value\x18\x02 \x01(\v2 .septum.xds.v1alpha1.StringMatchR\x05value\x12\x1a\n" +
-	"\bmismatch\x18\x03 \x01(\rR\bmismatch\"\x9d\x01\n" +
+	"\bmismatch\x18\x03 \x01(\rR\bmismatch\x12\x16\n" +
+	"\x06secret\x18\n" +
+	" \x01(\tR\x06secret\"@\n" +
+	"\x06Secret\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\fR\x05value\x12\x10\n" +
+	"\x03key\x18\x03 \x01(\fR\x03key\"\x9d\x01\n" +
 	"\aAddress\x12\x16\n" +
 	"\x06prefix\x18\x01 \x01(\tR\x06prefix\x12\x1a\n" +
 	"\bidentity\x18\x02 \x01(\rR\bidentity\x12\x12\n" +
@@ -1856,7 +1950,7 @@ func file_septum_proto_rawDescGZIP() []byte {
 	return file_septum_proto_rawDescData
 }
 
-var file_septum_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
+var file_septum_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
 var file_septum_proto_goTypes = []any{
 	(*NodeResource)(nil),         // 0: septum.xds.v1alpha1.NodeResource
 	(*ClusterResource)(nil),      // 1: septum.xds.v1alpha1.ClusterResource
@@ -1869,55 +1963,57 @@ var file_septum_proto_goTypes = []any{
 	(*HTTPRule)(nil),             // 8: septum.xds.v1alpha1.HTTPRule
 	(*StringMatch)(nil),          // 9: septum.xds.v1alpha1.StringMatch
 	(*HeaderMatch)(nil),          // 10: septum.xds.v1alpha1.HeaderMatch
-	(*Address)(nil),              // 11: septum.xds.v1alpha1.Address
-	(*IdentityLabels)(nil),       // 12: septum.xds.v1alpha1.IdentityLabels
-	(*Checkpoint)(nil),           // 13: septum.xds.v1alpha1.Checkpoint
-	(*AppliedPolicy)(nil),        // 14: septum.xds.v1alpha1.AppliedPolicy
-	(*AuthenticateRequest)(nil),  // 15: septum.xds.v1alpha1.AuthenticateRequest
-	(*AuthenticateResponse)(nil), // 16: septum.xds.v1alpha1.AuthenticateResponse
-	(*NodeReport)(nil),           // 17: septum.xds.v1alpha1.NodeReport
-	(*NodeProblem)(nil),          // 18: septum.xds.v1alpha1.NodeProblem
-	(*RuleCounter)(nil),          // 19: septum.xds.v1alpha1.RuleCounter
-	(*ReportResponse)(nil),       // 20: septum.xds.v1alpha1.ReportResponse
-	(*StoredState)(nil),          // 21: septum.xds.v1alpha1.StoredState
-	nil,                          // 22: septum.xds.v1alpha1.IdentityLabels.LabelsEntry
-	nil,                          // 23: septum.xds.v1alpha1.StoredState.NodeResourcesEntry
-	nil,                          // 24: septum.xds.v1alpha1.StoredState.ClusterResourcesEntry
+	(*Secret)(nil),               // 11: septum.xds.v1alpha1.Secret
+	(*Address)(nil),              // 12: septum.xds.v1alpha1.Address
+	(*IdentityLabels)(nil),       // 13: septum.xds.v1alpha1.IdentityLabels
+	(*Checkpoint)(nil),           // 14: septum.xds.v1alpha1.Checkpoint
+	(*AppliedPolicy)(nil),        // 15: septum.xds.v1alpha1.AppliedPolicy
+	(*AuthenticateRequest)(nil),  // 16: septum.xds.v1alpha1.AuthenticateRequest
+	(*AuthenticateResponse)(nil), // 17: septum.xds.v1alpha1.AuthenticateResponse
+	(*NodeReport)(nil),           // 18: septum.xds.v1alpha1.NodeReport
+	(*NodeProblem)(nil),          // 19: septum.xds.v1alpha1.NodeProblem
+	(*RuleCounter)(nil),          // 20: septum.xds.v1alpha1.RuleCounter
+	(*ReportResponse)(nil),       // 21: septum.xds.v1alpha1.ReportResponse
+	(*StoredState)(nil),          // 22: septum.xds.v1alpha1.StoredState
+	nil,                          // 23: septum.xds.v1alpha1.IdentityLabels.LabelsEntry
+	nil,                          // 24: septum.xds.v1alpha1.StoredState.NodeResourcesEntry
+	nil,                          // 25: septum.xds.v1alpha1.StoredState.ClusterResourcesEntry
 }
 var file_septum_proto_depIdxs = []int32{
 	2,  // 0: septum.xds.v1alpha1.NodeResource.endpoint:type_name -> septum.xds.v1alpha1.Endpoint
 	3,  // 1: septum.xds.v1alpha1.NodeResource.table:type_name -> septum.xds.v1alpha1.Table
 	7,  // 2: septum.xds.v1alpha1.NodeResource.class:type_name -> septum.xds.v1alpha1.Class
-	13, // 3: septum.xds.v1alpha1.NodeResource.checkpoint:type_name -> septum.xds.v1alpha1.Checkpoint
-	11, // 4: septum.xds.v1alpha1.ClusterResource.address:type_name -> septum.xds.v1alpha1.Address
-	12, // 5: septum.xds.v1alpha1.ClusterResource.identity:type_name -> septum.xds.v1alpha1.IdentityLabels
-	13, // 6: septum.xds.v1alpha1.ClusterResource.checkpoint:type_name -> septum.xds.v1alpha1.Checkpoint
-	5,  // 7: septum.xds.v1alpha1.Table.entries:type_name -> septum.xds.v1alpha1.Entry
-	6,  // 8: septum.xds.v1alpha1.Table.rules:type_name -> septum.xds.v1alpha1.RuleID
-	4,  // 9: septum.xds.v1alpha1.Table.denying:type_name -> septum.xds.v1alpha1.PolicyRef
-	8,  // 10: septum.xds.v1alpha1.Class.http:type_name -> septum.xds.v1alpha1.HTTPRule
-	6,  // 11: septum.xds.v1alpha1.Class.allow_all:type_name -> septum.xds.v1alpha1.RuleID
-	6,  // 12: septum.xds.v1alpha1.HTTPRule.id:type_name -> septum.xds.v1alpha1.RuleID
-	9,  // 13: septum.xds.v1alpha1.HTTPRule.methods:type_name -> septum.xds.v1alpha1.StringMatch
-	9,  // 14: septum.xds.v1alpha1.HTTPRule.path:type_name -> septum.xds.v1alpha1.StringMatch
-	9,  // 15: septum.xds.v1alpha1.HTTPRule.hosts:type_name -> septum.xds.v1alpha1.StringMatch
-	10, // 16: septum.xds.v1alpha1.HTTPRule.headers:type_name -> septum.xds.v1alpha1.HeaderMatch
-	9,  // 17: septum.xds.v1alpha1.HeaderMatch.value:type_name -> septum.xds.v1alpha1.StringMatch
-	22, // 18: septum.xds.v1alpha1.IdentityLabels.labels:type_name -> septum.xds.v1alpha1.IdentityLabels.LabelsEntry
-	14, // 19: septum.xds.v1alpha1.Checkpoint.policies:type_name -> septum.xds.v1alpha1.AppliedPolicy
-	18, // 20: septum.xds.v1alpha1.NodeReport.problems:type_name -> septum.xds.v1alpha1.NodeProblem
-	19, // 21: septum.xds.v1alpha1.NodeReport.counters:type_name -> septum.xds.v1alpha1.RuleCounter
-	23, // 22: septum.xds.v1alpha1.StoredState.node_resources:type_name -> septum.xds.v1alpha1.StoredState.NodeResourcesEntry
-	24, // 23: septum.xds.v1alpha1.StoredState.cluster_resources:type_name -> septum.xds.v1alpha1.StoredState.ClusterResourcesEntry
-	15, // 24: septum.xds.v1alpha1.NodeService.Authenticate:input_type -> septum.xds.v1alpha1.AuthenticateRequest
-	17, // 25: septum.xds.v1alpha1.NodeService.Report:input_type -> septum.xds.v1alpha1.NodeReport
-	16, // 26: septum.xds.v1alpha1.NodeService.Authenticate:output_type -> septum.xds.v1alpha1.AuthenticateResponse
-	20, // 27: septum.xds.v1alpha1.NodeService.Report:output_type -> septum.xds.v1alpha1.ReportResponse
-	26, // [26:28] is the sub-list for method output_type
-	24, // [24:26] is the sub-list for method input_type
-	24, // [24:24] is the sub-list for extension type_name
-	24, // [24:24] is the sub-list for extension extendee
-	0,  // [0:24] is the sub-list for field type_name
+	14, // 3: septum.xds.v1alpha1.NodeResource.checkpoint:type_name -> septum.xds.v1alpha1.Checkpoint
+	11, // 4: septum.xds.v1alpha1.NodeResource.secret:type_name -> septum.xds.v1alpha1.Secret
+	12, // 5: septum.xds.v1alpha1.ClusterResource.address:type_name -> septum.xds.v1alpha1.Address
+	13, // 6: septum.xds.v1alpha1.ClusterResource.identity:type_name -> septum.xds.v1alpha1.IdentityLabels
+	14, // 7: septum.xds.v1alpha1.ClusterResource.checkpoint:type_name -> septum.xds.v1alpha1.Checkpoint
+	5,  // 8: septum.xds.v1alpha1.Table.entries:type_name -> septum.xds.v1alpha1.Entry
+	6,  // 9: septum.xds.v1alpha1.Table.rules:type_name -> septum.xds.v1alpha1.RuleID
+	4,  // 10: septum.xds.v1alpha1.Table.denying:type_name -> septum.xds.v1alpha1.PolicyRef
+	8,  // 11: septum.xds.v1alpha1.Class.http:type_name -> septum.xds.v1alpha1.HTTPRule
+	6,  // 12: septum.xds.v1alpha1.Class.allow_all:type_name -> septum.xds.v1alpha1.RuleID
+	6,  // 13: septum.xds.v1alpha1.HTTPRule.id:type_name -> septum.xds.v1alpha1.RuleID
+	9,  // 14: septum.xds.v1alpha1.HTTPRule.methods:type_name -> septum.xds.v1alpha1.StringMatch
+	9,  // 15: septum.xds.v1alpha1.HTTPRule.path:type_name -> septum.xds.v1alpha1.StringMatch
+	9,  // 16: septum.xds.v1alpha1.HTTPRule.hosts:type_name -> septum.xds.v1alpha1.StringMatch
+	10, // 17: septum.xds.v1alpha1.HTTPRule.headers:type_name -> septum.xds.v1alpha1.HeaderMatch
+	9,  // 18: septum.xds.v1alpha1.HeaderMatch.value:type_name -> septum.xds.v1alpha1.StringMatch
+	23, // 19: septum.xds.v1alpha1.IdentityLabels.labels:type_name -> septum.xds.v1alpha1.IdentityLabels.LabelsEntry
+	15, // 20: septum.xds.v1alpha1.Checkpoint.policies:type_name -> septum.xds.v1alpha1.AppliedPolicy
+	19, // 21: septum.xds.v1alpha1.NodeReport.problems:type_name -> septum.xds.v1alpha1.NodeProblem
+	20, // 22: septum.xds.v1alpha1.NodeReport.counters:type_name -> septum.xds.v1alpha1.RuleCounter
+	24, // 23: septum.xds.v1alpha1.StoredState.node_resources:type_name -> septum.xds.v1alpha1.StoredState.NodeResourcesEntry
+	25, // 24: septum.xds.v1alpha1.StoredState.cluster_resources:type_name -> septum.xds.v1alpha1.StoredState.ClusterResourcesEntry
+	16, // 25: septum.xds.v1alpha1.NodeService.Authenticate:input_type -> septum.xds.v1alpha1.AuthenticateRequest
+	18, // 26: septum.xds.v1alpha1.NodeService.Report:input_type -> septum.xds.v1alpha1.NodeReport
+	17, // 27: septum.xds.v1alpha1.NodeService.Authenticate:output_type -> septum.xds.v1alpha1.AuthenticateResponse
+	21, // 28: septum.xds.v1alpha1.NodeService.Report:output_type -> septum.xds.v1alpha1.ReportResponse
+	27, // [27:29] is the sub-list for method output_type
+	25, // [25:27] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_septum_proto_init() }
@@ -1930,6 +2026,7 @@ func file_septum_proto_init() {
 		(*NodeResource_Table)(nil),
 		(*NodeResource_Class)(nil),
 		(*NodeResource_Checkpoint)(nil),
+		(*NodeResource_Secret)(nil),
 	}
 	file_septum_proto_msgTypes[1].OneofWrappers = []any{
 		(*ClusterResource_Address)(nil),
@@ -1942,7 +2039,7 @@ func file_septum_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_septum_proto_rawDesc), len(file_septum_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   25,
+			NumMessages:   26,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -82,8 +82,10 @@ type HeaderMatch struct {
 	// +kubebuilder:validation:MaxLength=256
 	Name string `json:"name"`
 
-	// The value, in a secret of one entry. Not supported by Septum yet: the
-	// rule allows nothing, and the condition Accepted says so.
+	// The value, in a Secret of one entry, instead of value. A policy may name
+	// Secrets of its own namespace, and of those that the administrator shares.
+	// While the Secret cannot be read, the rule allows nothing, and the
+	// condition ResolvedRefs says so.
 	// +optional
 	Secret *Secret `json:"secret,omitempty"`
 
