@@ -14,6 +14,7 @@ type addressBook struct {
 	// sortedCIDRs are the keys of cidrs, by address and length.
 	sortedCIDRs []netip.Prefix
 	services    map[string]Identity // by the service's key
+	names       map[NamePattern]Identity
 	nodes       map[netip.Addr]string
 	// apiOnNodes are the nodes that one of the API server's addresses is on.
 	apiOnNodes map[string]bool
@@ -49,6 +50,7 @@ func newAddressBook(s Snapshot) *addressBook {
 		}
 	}
 	b.addCIDRs(s, podRanges)
+	b.names = numberNames(s)
 	return b
 }
 
@@ -114,7 +116,7 @@ func (b *addressBook) addServices(s Snapshot) {
 			keys = append(keys, svc.Key)
 		}
 	}
-	b.services = identityNumbers(keys, func(k string) string { return k }, FirstServiceIdentity, 1<<31)
+	b.services = identityNumbers(keys, func(k string) string { return k }, FirstServiceIdentity, 1<<30)
 	for _, svc := range s.Services {
 		if svc.Headless {
 			continue

@@ -5,13 +5,14 @@ import (
 	"slices"
 )
 
-// MaxClassRules is how many HTTP rules one class can have: those of all policies for the same
+// MaxClassRules is how many HTTP or DNS rules one class can have: those of all policies for the same
 // subject, peer and port together. It bounds what one class can cost a node's proxy.
 const MaxClassRules = 20_000
 
 // limit leaves out what is above MaxClassRules: allow rules first, which then allow nothing.
 // Deny rules are never left out alone: where they are too many, the class denies everything.
 func (f *folder) limit(c *Class) {
+	f.limitDNS(c)
 	if len(c.HTTP) <= MaxClassRules {
 		return
 	}
@@ -45,4 +46,21 @@ func (f *folder) limit(c *Class) {
 			len(c.HTTP), MaxClassRules)})
 	}
 	c.HTTP = slices.Clip(out)
+}
+
+func (f *folder) limitDNS(c *Class) {
+	if len(c.DNS) <= MaxClassRules {
+		return
+	}
+	last := Ref{}
+	for _, r := range c.DNS[MaxClassRules:] {
+		if r.ID.Policy == last {
+			continue
+		}
+		last = r.ID.Policy
+		f.report(Problem{Policy: last, Path: r.ID.Path, Reason: ReasonUnsupported, Message: fmt.Sprintf(
+			"the DNS rules of all policies for the same pods, peer and port are %d, and %d are possible: this rule and those of the policy after it allow nothing",
+			len(c.DNS), MaxClassRules)})
+	}
+	c.DNS = slices.Clip(c.DNS[:MaxClassRules])
 }

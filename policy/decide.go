@@ -39,16 +39,27 @@ func (t Table) decide(np NodePolicy, req Request) Decision {
 	case e.Verdict != Redirected:
 		return refuse(t.Audit, first(e.Rules), "unknown verdict")
 	}
-	if req.HTTP == nil {
+	if req.HTTP == nil && req.DNS == nil {
 		return Decision{Verdict: Redirected, Rule: first(e.Rules), Class: e.Class, Reason: "layer 7 rules decide"}
 	}
 	n := slices.IndexFunc(np.Classes, func(c Class) bool { return c.ID == e.Class })
 	if n < 0 {
 		return Decision{Verdict: Denied, Class: e.Class, Reason: "the class is missing"}
 	}
-	d := np.Reveal(np.Classes[n]).DecideHTTP(*req.HTTP)
+	d := np.Reveal(np.Classes[n]).decide(req)
 	d.Class = e.Class
 	return d
+}
+
+// decide judges a request that is of the class's kind: what is not is no valid request.
+func (c Class) decide(req Request) Decision {
+	switch dns := len(c.DNS) > 0; {
+	case req.DNS != nil && dns:
+		return c.DecideDNS(*req.DNS)
+	case req.HTTP != nil && !dns:
+		return c.DecideHTTP(*req.HTTP)
+	}
+	return Decision{Verdict: Denied, Reason: "not the protocol of the rules"}
 }
 
 // DecideHTTP judges a request by a class's rules: denies first, then allows.

@@ -16,6 +16,8 @@ type Request struct {
 	Port uint16
 	// HTTP is nil for a request on layers 3 and 4 only; a Redirected verdict is final then.
 	HTTP *HTTPRequest
+	// DNS is nil for everything but a question to a DNS server.
+	DNS *DNSRequest
 }
 
 // HTTPRequest is an HTTP request as a proxy reads it.

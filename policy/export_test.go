@@ -3,6 +3,8 @@ package policy
 import "net/netip"
 
 // DecideNaively is the second reading of the rules, for tests from outside the package.
-func DecideNaively(s Snapshot, req Request) Verdict { return decideNaively(s, req) }
+func DecideNaively(s Snapshot, learnt []Learnt, req Request) Verdict {
+	return decideNaively(s, learnt, req)
+}
 
 func addr(text string) netip.Addr { return netip.MustParseAddr(text) }

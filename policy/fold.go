@@ -102,7 +102,7 @@ func shadowed(l4, l7 []*rule) bool {
 	}
 	return !slices.ContainsFunc(l7, func(r *rule) bool {
 		http, ok := r.l7.(*HTTP)
-		return r.wide || !ok || slices.ContainsFunc(http.Rules, func(h HTTPRule) bool { return h.Action == Deny })
+		return r.wide || ok && slices.ContainsFunc(http.Rules, func(h HTTPRule) bool { return h.Action == Deny })
 	})
 }
 
@@ -118,8 +118,7 @@ func (f *folder) class(l4, l7 []*rule) ClassID {
 	}
 	if allowAll == nil {
 		for _, r := range l7 {
-			http, ok := r.l7.(*HTTP)
-			if ok && http.Audit && (out.AllowAll == nil || CompareRuleIDs(r.id, *out.AllowAll) < 0) {
+			if isAudited(r.l7) && (out.AllowAll == nil || CompareRuleIDs(r.id, *out.AllowAll) < 0) {
 				id := r.id
 				out.AllowAll, out.AuditRest = &id, true
 			}
@@ -131,8 +130,11 @@ func (f *folder) class(l4, l7 []*rule) ClassID {
 			continue
 		}
 		keys = append(keys, r.key)
-		if http, ok := r.l7.(*HTTP); ok {
-			out.HTTP = append(out.HTTP, http.Rules...)
+		switch l7 := r.l7.(type) {
+		case *HTTP:
+			out.HTTP = append(out.HTTP, l7.Rules...)
+		case *DNS:
+			out.DNS = append(out.DNS, l7.Rules...)
 		}
 	}
 	slices.Sort(keys)
@@ -144,12 +146,24 @@ func (f *folder) class(l4, l7 []*rule) ClassID {
 	}
 	out.ID = ClassID(shortHash(keys))
 	slices.SortFunc(out.HTTP, func(a, b HTTPRule) int { return CompareRuleIDs(a.ID, b.ID) })
+	slices.SortFunc(out.DNS, func(a, b DNSRule) int { return CompareRuleIDs(a.ID, b.ID) })
 	if _, ok := f.classes[out.ID]; !ok {
 		f.limit(out)
 		out.HTTP = f.withinHeaderActions(out.HTTP)
 		f.classes[out.ID] = out
 	}
 	return out.ID
+}
+
+// isAudited says whether an L7 part lets through what its rules refuse.
+func isAudited(l7 L7) bool {
+	switch l7 := l7.(type) {
+	case *HTTP:
+		return l7.Audit
+	case *DNS:
+		return l7.Audit
+	}
+	return false
 }
 
 func ruleIDs(rules []*rule) []RuleID {

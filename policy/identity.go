@@ -38,6 +38,12 @@ const (
 	// FirstServiceIdentity is the lowest number of an identity that stands for the
 	// virtual addresses of one service.
 	FirstServiceIdentity Identity = 1 << 31
+	// FirstNameIdentity is the lowest number of an identity that stands for the addresses
+	// of one [NamePattern] that policies name.
+	FirstNameIdentity Identity = 3 << 30
+	// FirstLocalIdentity is the lowest number of an identity that a node makes itself, for
+	// addresses of more than one name pattern, or of one inside of a CIDR that policies name.
+	FirstLocalIdentity Identity = 7 << 29
 )
 
 // IsNode says whether it is another node, or the API server, which may be one.
@@ -54,6 +60,7 @@ func (i Identity) IsNode() bool {
 //	k8s:io.cilium.k8s.policy.cluster             the cluster's name
 //	reserved:<entity>                            for a reserved identity, value ""
 //	node:<key>                                   a node's label that a policy names
+//	fqdn:<pattern>                               a name pattern that a policy names, value ""
 type Labels map[string]string
 
 // The label keys that ingest adds to a pod's own.
@@ -64,6 +71,7 @@ const (
 	LabelCluster         = "k8s:io.cilium.k8s.policy.cluster"
 	LabelReservedPrefix  = "reserved:"
 	LabelNodePrefix      = "node:"
+	LabelNamePrefix      = "fqdn:"
 )
 
 // IdentityLabels is one identity and the labels that it stands for.

@@ -18,6 +18,10 @@ func (n *naive) peerHolds(r *Rule, labels Labels, who end) bool {
 		switch {
 		case p.Selector != nil:
 			return p.Selector.Matches(labels)
+		case p.Name != "":
+			return who.outside && !who.api && !who.behind && slices.ContainsFunc(n.learnt, func(l Learnt) bool {
+				return l.Addr == who.addr && slices.ContainsFunc(l.Names, p.Name.Matches)
+			})
 		case p.CIDR != nil:
 			return n.cidrHolds(*p.CIDR, who, r.Action == Deny)
 		}

@@ -10,9 +10,11 @@ import (
 // naive is a second, slow reading of the rules: it asks each rule of the snapshot about
 // one request, and knows no identities, tables, intervals or prefixes.
 type naive struct {
-	s    Snapshot
-	self *Endpoint
-	req  Request
+	s Snapshot
+	// learnt are the addresses of names.
+	learnt []Learnt
+	self   *Endpoint
+	req    Request
 	// enforced and defaultDeny are those of all sections that select self.
 	enforced, defaultDeny bool
 }
@@ -24,6 +26,8 @@ type end struct {
 	addr   netip.Addr
 	// outside is true if CIDRs can select it.
 	outside, api bool
+	// behind a service's address, which names do not select
+	behind bool
 }
 
 type answer struct {
@@ -34,8 +38,8 @@ type answer struct {
 	audit   bool
 }
 
-func decideNaively(s Snapshot, req Request) Verdict {
-	n := naive{s: s, req: req}
+func decideNaively(s Snapshot, learnt []Learnt, req Request) Verdict {
+	n := naive{s: s, learnt: learnt, req: req}
 	for i := range s.Endpoints {
 		if e := &s.Endpoints[i]; !e.HostNetwork && slices.Contains(e.Addrs, req.Endpoint) {
 			n.self = e

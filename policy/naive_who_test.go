@@ -8,7 +8,7 @@ import (
 
 // who says what an address means, seen from self's node or from no node in particular.
 func (n *naive) who(a netip.Addr, fromHere bool) (out end) {
-	out = end{addr: a, api: slices.Contains(n.s.APIServer, a)}
+	out = end{addr: a, behind: !fromHere, api: slices.Contains(n.s.APIServer, a)}
 	reserved := func(names ...string) Labels {
 		l := Labels{}
 		for _, name := range names {

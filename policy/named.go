@@ -32,7 +32,7 @@ func (u *universe) splitByNamedPorts(base rule, report func(Problem)) []rule {
 		}
 		resolved = resolved || found
 		if base.l7 != nil {
-			ranges = onlyTCP(ranges)
+			ranges = onlyCarried(base.l7, ranges)
 		}
 		ranges = sortRanges(ranges)
 		if len(ranges) == 0 || base.any && !found {
@@ -99,7 +99,7 @@ func resolveNamed(r rule, ports []NamedPort) rule {
 		r.ranges = append(r.ranges, namedRanges(p, ports, r.deny)...)
 	}
 	if r.l7 != nil {
-		r.ranges = onlyTCP(r.ranges)
+		r.ranges = onlyCarried(r.l7, r.ranges)
 	}
 	r.ranges = sortRanges(r.ranges)
 	r.named = nil

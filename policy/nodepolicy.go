@@ -95,6 +95,8 @@ type Class struct {
 	Direction Direction
 	// HTTP are the rules, sorted by ID. Denies are looked at before allows.
 	HTTP []HTTPRule
+	// DNS are the rules, sorted by ID, of a class of DNS rules.
+	DNS []DNSRule
 	// AllowAll is set when an L4 rule allows what no HTTP rule denies: everything else
 	// goes on and is seen. It is the L4 rule that does so.
 	AllowAll *RuleID

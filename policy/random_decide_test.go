@@ -15,7 +15,13 @@ func checkAgainstNaive(t *testing.T, data []byte, seen map[policy.Verdict]int) {
 	d := &draw.Draw{Data: data}
 	s := d.Snapshot()
 	c := policy.Compile(s)
-	nodes := map[string]policy.NodePolicy{"n1": c.Node("n1"), "n2": c.Node("n2")}
+	nodes := map[string]policy.NodePolicy{}
+	for _, name := range []string{"n1", "n2"} {
+		nodes[name] = policy.WithLearnt(c.Node(name), draw.Learnt())
+		if again := policy.WithLearnt(policy.Resolve(s, name), draw.Learnt()); !reflect.DeepEqual(nodes[name], again) {
+			t.Fatalf("a second Resolve differs:\n%+v\n%+v", nodes[name], again)
+		}
+	}
 	for range 24 {
 		req := d.Request(s)
 		node := ""
@@ -24,16 +30,13 @@ func checkAgainstNaive(t *testing.T, data []byte, seen map[policy.Verdict]int) {
 				node = e.Node
 			}
 		}
-		got, want := policy.Decide(nodes[node], req), policy.DecideNaively(s, req)
+		got, want := policy.Decide(nodes[node], req), policy.DecideNaively(s, draw.Learnt(), req)
 		seen[want]++
 		if got.Verdict != want {
 			t.Fatalf("%+v on %s (HTTP %+v):\n Decide says %+v, the rules say %d\nsnapshot %+v", req, node, req.HTTP, got, want, s)
 		}
 	}
-	for name, np := range nodes {
-		if again := policy.Resolve(s, name); !reflect.DeepEqual(np, again) {
-			t.Fatalf("a second Resolve differs:\n%+v\n%+v", np, again)
-		}
+	for _, np := range nodes {
 		checkSorted(t, np)
 	}
 }

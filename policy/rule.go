@@ -91,6 +91,8 @@ type Peer struct {
 	CIDR *CIDR
 	// Services selects the backends of services by their keys "namespace/name".
 	Services []string
+	// Name selects the addresses that nodes have learnt for names of the DNS (egress only).
+	Name NamePattern
 }
 
 // CIDR is a range less its exceptions.
@@ -136,7 +138,7 @@ const (
 	DoesNotExist Operator = 3
 )
 
-// L7 is the layer 7 part of a rule: one of *HTTP (and later *Kafka, *DNS, *TLS).
+// L7 is the layer 7 part of a rule: one of *HTTP and *DNS (and later *Kafka, *TLS).
 type L7 interface{ isL7() }
 
 // HTTP allows the requests that match one of its rules; gRPC rules are HTTP rules on

@@ -92,6 +92,9 @@ func (u *universe) peers(r *Rule, deny bool, report func(Problem)) []int32 {
 		if peer.CIDR != nil {
 			out = append(out, u.cidr(*peer.CIDR, deny)...)
 		}
+		if peer.Name != "" {
+			out = append(out, u.position[u.book.names[peer.Name]])
+		}
 		for _, key := range peer.Services {
 			svc := u.services[key]
 			if svc == nil {
@@ -123,9 +126,9 @@ func (u *universe) withPorts(base rule, r *Rule, d Direction, report func(Proble
 		base.ranges = append(base.ranges, rangesOf(p)...)
 	}
 	if base.l7 != nil {
-		// L7 needs TCP said explicitly (SEMANTICS 13): anything else in the rule opens nothing.
+		// L7 needs TCP said explicitly, DNS can also have UDP (SEMANTICS 13): anything else in the rule opens nothing.
 		base.allPorts = false
-		base.ranges = onlyTCP(base.ranges)
+		base.ranges = onlyCarried(base.l7, base.ranges)
 	}
 	base.ranges = sortRanges(base.ranges)
 	if d == Ingress || len(base.named) == 0 {
@@ -134,8 +137,12 @@ func (u *universe) withPorts(base rule, r *Rule, d Direction, report func(Proble
 	return u.splitByNamedPorts(base, report)
 }
 
-func onlyTCP(ranges []portRange) []portRange {
-	return slices.DeleteFunc(ranges, func(r portRange) bool { return r.protocol != ProtocolTCP })
+// onlyCarried leaves the protocols that can carry what the L7 part is about.
+func onlyCarried(l7 L7, ranges []portRange) []portRange {
+	_, dns := l7.(*DNS)
+	return slices.DeleteFunc(ranges, func(r portRange) bool {
+		return r.protocol != ProtocolTCP && (!dns || r.protocol != ProtocolUDP)
+	})
 }
 
 func contains(sorted []int32, n int32) bool {

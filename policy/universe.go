@@ -47,6 +47,9 @@ func newUniverse(s Snapshot) *universe {
 	for p, identity := range u.book.cidrs {
 		labels[identity] = Labels{"cidr:" + p.String(): "", LabelReservedPrefix + "world": ""}
 	}
+	for pattern, identity := range u.book.names {
+		labels[identity] = Labels{LabelNamePrefix + string(pattern): "", LabelReservedPrefix + "world": ""}
+	}
 	for identity := range labels {
 		u.identities = append(u.identities, identity)
 	}

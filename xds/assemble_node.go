@@ -109,7 +109,7 @@ func ruleFromProto(in *septumpb.RuleID) (policy.RuleID, error) {
 func classFromProto(in *septumpb.Class) (policy.Class, error) {
 	out := policy.Class{ID: policy.ClassID(in.GetId()), Audit: in.GetAudit(), AuditRest: in.GetAuditRest()}
 	direction, err := enum("direction", in.GetDirection(), uint32(policy.Egress))
-	if err := errors.Join(err, notEmpty("id", in.GetId()), atMost("http", len(in.GetHttp()), policy.MaxClassRules)); err != nil {
+	if err := errors.Join(err, notEmpty("id", in.GetId()), atMost("http", len(in.GetHttp()), policy.MaxClassRules), atMost("dns", len(in.GetDns()), policy.MaxClassRules)); err != nil {
 		return out, err
 	}
 	out.Direction = policy.Direction(direction)
@@ -126,6 +126,13 @@ func classFromProto(in *septumpb.Class) (policy.Class, error) {
 			return out, fmt.Errorf("http[%d]: %w", i, err)
 		}
 		out.HTTP = append(out.HTTP, rule)
+	}
+	for i, r := range in.GetDns() {
+		rule, err := dnsFromProto(r)
+		if err != nil {
+			return out, fmt.Errorf("dns[%d]: %w", i, err)
+		}
+		out.DNS = append(out.DNS, rule)
 	}
 	return out, nil
 }

@@ -143,6 +143,9 @@ func classToProto(c policy.Class) *septumpb.Class {
 		}
 		out.Http = append(out.Http, rule)
 	}
+	for _, r := range c.DNS {
+		out.Dns = append(out.Dns, &septumpb.DNSRule{Id: ruleToProto(r.ID), Name: string(r.Name)})
+	}
 	return out
 }
 

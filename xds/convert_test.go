@@ -36,7 +36,7 @@ func samplePolicy(node string) policy.NodePolicy {
 			ID: rule, Action: policy.Deny, Methods: []policy.StringMatch{{Kind: policy.MatchExact, Value: "GET"}},
 			Path: policy.StringMatch{Kind: policy.MatchRegex, Value: "/data(/.*)?"}, Hosts: []policy.StringMatch{{Kind: policy.MatchPrefix, Value: "a"}},
 			Headers: []policy.HeaderMatch{{Name: "x-token", Value: policy.StringMatch{}}, {Name: "x-user", Value: policy.StringMatch{Kind: policy.MatchExact, Value: "a"}, Mismatch: policy.MismatchReplace}},
-		}}}},
+		}}}, {ID: "names", Direction: policy.Egress, DNS: []policy.DNSRule{{ID: rule, Name: "*.example.com"}}}},
 		Applied: []policy.AppliedPolicy{{Ref: ref, UID: "p1", Generation: 7}},
 		Addresses: []policy.Address{
 			{Prefix: netip.MustParsePrefix("10.99.0.11/32"), Identity: policy.IdentityHost, Node: node},
@@ -148,6 +148,8 @@ func TestAssembleRefuses(t *testing.T) {
 		"ports of no proto":   {func(n nodeSet, _ clusterSet) { n["table/in"].GetTable().Entries[0].Protocol = 0 }, "without a protocol"},
 		"class on an allow":   {func(n nodeSet, _ clusterSet) { n["table/in"].GetTable().Entries[0].Class = "class" }, "belongs to the verdict"},
 		"entries in disorder": {func(n nodeSet, _ clusterSet) { n["table/in"].GetTable().Entries[0].Identity = 999 }, "out of order"},
+		"a bad name":          {func(n nodeSet, _ clusterSet) { n["class/names"].GetClass().Dns[0].Name = "a..b" }, "empty label"},
+		"a name not plain":    {func(n nodeSet, _ clusterSet) { n["class/names"].GetClass().Dns[0].Name = "A.b" }, "plain form"},
 		"a bad expression":    {func(n nodeSet, _ clusterSet) { n["class/class"].GetClass().Http[0].Path.Value = "(" }, "missing closing )"},
 		"a rule of no policy": {func(n nodeSet, _ clusterSet) { n["class/class"].GetClass().Http[0].Id = nil }, "kind: is empty"},
 		"an address":          {func(n nodeSet, _ clusterSet) { n["endpoint/demo/backend"].GetEndpoint().Addresses[0] = "ten" }, `"ten" is not an address`},

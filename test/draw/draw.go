@@ -124,7 +124,9 @@ func (d *Draw) section(ref policy.Ref, path string) policy.Section {
 }
 
 func (d *Draw) peer() policy.Peer {
-	switch d.N(6) {
+	switch d.N(7) {
+	case 6:
+		return policy.Peer{Name: Pick[policy.NamePattern](d, "a.example", "*.example", "b.example", "a*.example")}
 	case 5:
 		s := policy.Selector{Requirements: []policy.Requirement{{Key: "reserved:" + Pick(d, "remote-node", "remote-node", "host"), Operator: policy.Exists},
 			{Key: Pick(d, "node:role", "node:role", "node:zone"), Operator: Pick(d, policy.In, policy.In, policy.NotIn, policy.Exists, policy.DoesNotExist), Values: []string{Pick(d, "edge", "1")}}}}

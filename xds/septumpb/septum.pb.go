@@ -684,7 +684,8 @@ type Class struct {
 	AllowAll  *RuleID                `protobuf:"bytes,4,opt,name=allow_all,json=allowAll,proto3" json:"allow_all,omitempty"`
 	Audit     bool                   `protobuf:"varint,5,opt,name=audit,proto3" json:"audit,omitempty"`
 	// audit_rest is true when allow_all is a rule in Audit mode.
-	AuditRest     bool `protobuf:"varint,6,opt,name=audit_rest,json=auditRest,proto3" json:"audit_rest,omitempty"`
+	AuditRest     bool       `protobuf:"varint,6,opt,name=audit_rest,json=auditRest,proto3" json:"audit_rest,omitempty"`
+	Dns           []*DNSRule `protobuf:"bytes,11,rep,name=dns,proto3" json:"dns,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -761,6 +762,66 @@ func (x *Class) GetAuditRest() bool {
 	return false
 }
 
+func (x *Class) GetDns() []*DNSRule {
+	if x != nil {
+		return x.Dns
+	}
+	return nil
+}
+
+type DNSRule struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    *RuleID                `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// name is a name, or a pattern.
+	Name          string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DNSRule) Reset() {
+	*x = DNSRule{}
+	mi := &file_septum_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DNSRule) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DNSRule) ProtoMessage() {}
+
+func (x *DNSRule) ProtoReflect() protoreflect.Message {
+	mi := &file_septum_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DNSRule.ProtoReflect.Descriptor instead.
+func (*DNSRule) Descriptor() ([]byte, []int) {
+	return file_septum_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *DNSRule) GetId() *RuleID {
+	if x != nil {
+		return x.Id
+	}
+	return nil
+}
+
+func (x *DNSRule) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
 type HTTPRule struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Id      *RuleID                `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -777,7 +838,7 @@ type HTTPRule struct {
 
 func (x *HTTPRule) Reset() {
 	*x = HTTPRule{}
-	mi := &file_septum_proto_msgTypes[8]
+	mi := &file_septum_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -789,7 +850,7 @@ func (x *HTTPRule) String() string {
 func (*HTTPRule) ProtoMessage() {}
 
 func (x *HTTPRule) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[8]
+	mi := &file_septum_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -802,7 +863,7 @@ func (x *HTTPRule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HTTPRule.ProtoReflect.Descriptor instead.
 func (*HTTPRule) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{8}
+	return file_septum_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *HTTPRule) GetId() *RuleID {
@@ -864,7 +925,7 @@ type StringMatch struct {
 
 func (x *StringMatch) Reset() {
 	*x = StringMatch{}
-	mi := &file_septum_proto_msgTypes[9]
+	mi := &file_septum_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -876,7 +937,7 @@ func (x *StringMatch) String() string {
 func (*StringMatch) ProtoMessage() {}
 
 func (x *StringMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[9]
+	mi := &file_septum_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -889,7 +950,7 @@ func (x *StringMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StringMatch.ProtoReflect.Descriptor instead.
 func (*StringMatch) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{9}
+	return file_septum_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *StringMatch) GetKind() uint32 {
@@ -920,7 +981,7 @@ type HeaderMatch struct {
 
 func (x *HeaderMatch) Reset() {
 	*x = HeaderMatch{}
-	mi := &file_septum_proto_msgTypes[10]
+	mi := &file_septum_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -932,7 +993,7 @@ func (x *HeaderMatch) String() string {
 func (*HeaderMatch) ProtoMessage() {}
 
 func (x *HeaderMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[10]
+	mi := &file_septum_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -945,7 +1006,7 @@ func (x *HeaderMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeaderMatch.ProtoReflect.Descriptor instead.
 func (*HeaderMatch) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{10}
+	return file_septum_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *HeaderMatch) GetName() string {
@@ -988,7 +1049,7 @@ type Secret struct {
 
 func (x *Secret) Reset() {
 	*x = Secret{}
-	mi := &file_septum_proto_msgTypes[11]
+	mi := &file_septum_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1000,7 +1061,7 @@ func (x *Secret) String() string {
 func (*Secret) ProtoMessage() {}
 
 func (x *Secret) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[11]
+	mi := &file_septum_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1013,7 +1074,7 @@ func (x *Secret) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Secret.ProtoReflect.Descriptor instead.
 func (*Secret) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{11}
+	return file_septum_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Secret) GetId() string {
@@ -1051,7 +1112,7 @@ type Address struct {
 
 func (x *Address) Reset() {
 	*x = Address{}
-	mi := &file_septum_proto_msgTypes[12]
+	mi := &file_septum_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1063,7 +1124,7 @@ func (x *Address) String() string {
 func (*Address) ProtoMessage() {}
 
 func (x *Address) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[12]
+	mi := &file_septum_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1076,7 +1137,7 @@ func (x *Address) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Address.ProtoReflect.Descriptor instead.
 func (*Address) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{12}
+	return file_septum_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Address) GetPrefix() string {
@@ -1131,7 +1192,7 @@ type IdentityLabels struct {
 
 func (x *IdentityLabels) Reset() {
 	*x = IdentityLabels{}
-	mi := &file_septum_proto_msgTypes[13]
+	mi := &file_septum_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1143,7 +1204,7 @@ func (x *IdentityLabels) String() string {
 func (*IdentityLabels) ProtoMessage() {}
 
 func (x *IdentityLabels) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[13]
+	mi := &file_septum_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1156,7 +1217,7 @@ func (x *IdentityLabels) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IdentityLabels.ProtoReflect.Descriptor instead.
 func (*IdentityLabels) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{13}
+	return file_septum_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *IdentityLabels) GetIdentity() uint32 {
@@ -1186,7 +1247,7 @@ type Checkpoint struct {
 
 func (x *Checkpoint) Reset() {
 	*x = Checkpoint{}
-	mi := &file_septum_proto_msgTypes[14]
+	mi := &file_septum_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1198,7 +1259,7 @@ func (x *Checkpoint) String() string {
 func (*Checkpoint) ProtoMessage() {}
 
 func (x *Checkpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[14]
+	mi := &file_septum_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1211,7 +1272,7 @@ func (x *Checkpoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Checkpoint.ProtoReflect.Descriptor instead.
 func (*Checkpoint) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{14}
+	return file_septum_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Checkpoint) GetVersion() string {
@@ -1241,7 +1302,7 @@ type AppliedPolicy struct {
 
 func (x *AppliedPolicy) Reset() {
 	*x = AppliedPolicy{}
-	mi := &file_septum_proto_msgTypes[15]
+	mi := &file_septum_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1253,7 +1314,7 @@ func (x *AppliedPolicy) String() string {
 func (*AppliedPolicy) ProtoMessage() {}
 
 func (x *AppliedPolicy) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[15]
+	mi := &file_septum_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1266,7 +1327,7 @@ func (x *AppliedPolicy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppliedPolicy.ProtoReflect.Descriptor instead.
 func (*AppliedPolicy) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{15}
+	return file_septum_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *AppliedPolicy) GetKind() string {
@@ -1315,7 +1376,7 @@ type AuthenticateRequest struct {
 
 func (x *AuthenticateRequest) Reset() {
 	*x = AuthenticateRequest{}
-	mi := &file_septum_proto_msgTypes[16]
+	mi := &file_septum_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1327,7 +1388,7 @@ func (x *AuthenticateRequest) String() string {
 func (*AuthenticateRequest) ProtoMessage() {}
 
 func (x *AuthenticateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[16]
+	mi := &file_septum_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1340,7 +1401,7 @@ func (x *AuthenticateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuthenticateRequest.ProtoReflect.Descriptor instead.
 func (*AuthenticateRequest) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{16}
+	return file_septum_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *AuthenticateRequest) GetToken() string {
@@ -1370,7 +1431,7 @@ type AuthenticateResponse struct {
 
 func (x *AuthenticateResponse) Reset() {
 	*x = AuthenticateResponse{}
-	mi := &file_septum_proto_msgTypes[17]
+	mi := &file_septum_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1382,7 +1443,7 @@ func (x *AuthenticateResponse) String() string {
 func (*AuthenticateResponse) ProtoMessage() {}
 
 func (x *AuthenticateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[17]
+	mi := &file_septum_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1395,7 +1456,7 @@ func (x *AuthenticateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuthenticateResponse.ProtoReflect.Descriptor instead.
 func (*AuthenticateResponse) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{17}
+	return file_septum_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *AuthenticateResponse) GetCertificate() []byte {
@@ -1438,7 +1499,7 @@ type NodeReport struct {
 
 func (x *NodeReport) Reset() {
 	*x = NodeReport{}
-	mi := &file_septum_proto_msgTypes[18]
+	mi := &file_septum_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1450,7 +1511,7 @@ func (x *NodeReport) String() string {
 func (*NodeReport) ProtoMessage() {}
 
 func (x *NodeReport) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[18]
+	mi := &file_septum_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1463,7 +1524,7 @@ func (x *NodeReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeReport.ProtoReflect.Descriptor instead.
 func (*NodeReport) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{18}
+	return file_septum_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *NodeReport) GetNodeVersion() string {
@@ -1519,7 +1580,7 @@ type NodeProblem struct {
 
 func (x *NodeProblem) Reset() {
 	*x = NodeProblem{}
-	mi := &file_septum_proto_msgTypes[19]
+	mi := &file_septum_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1531,7 +1592,7 @@ func (x *NodeProblem) String() string {
 func (*NodeProblem) ProtoMessage() {}
 
 func (x *NodeProblem) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[19]
+	mi := &file_septum_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1544,7 +1605,7 @@ func (x *NodeProblem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeProblem.ProtoReflect.Descriptor instead.
 func (*NodeProblem) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{19}
+	return file_septum_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *NodeProblem) GetEndpoint() string {
@@ -1589,7 +1650,7 @@ type RuleCounter struct {
 
 func (x *RuleCounter) Reset() {
 	*x = RuleCounter{}
-	mi := &file_septum_proto_msgTypes[20]
+	mi := &file_septum_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1601,7 +1662,7 @@ func (x *RuleCounter) String() string {
 func (*RuleCounter) ProtoMessage() {}
 
 func (x *RuleCounter) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[20]
+	mi := &file_septum_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1614,7 +1675,7 @@ func (x *RuleCounter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RuleCounter.ProtoReflect.Descriptor instead.
 func (*RuleCounter) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{20}
+	return file_septum_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *RuleCounter) GetKind() string {
@@ -1688,7 +1749,7 @@ type ReportResponse struct {
 
 func (x *ReportResponse) Reset() {
 	*x = ReportResponse{}
-	mi := &file_septum_proto_msgTypes[21]
+	mi := &file_septum_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1700,7 +1761,7 @@ func (x *ReportResponse) String() string {
 func (*ReportResponse) ProtoMessage() {}
 
 func (x *ReportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[21]
+	mi := &file_septum_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1713,7 +1774,7 @@ func (x *ReportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportResponse.ProtoReflect.Descriptor instead.
 func (*ReportResponse) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{21}
+	return file_septum_proto_rawDescGZIP(), []int{22}
 }
 
 // StoredState is the last good state of a node as it is kept on disk.
@@ -1729,7 +1790,7 @@ type StoredState struct {
 
 func (x *StoredState) Reset() {
 	*x = StoredState{}
-	mi := &file_septum_proto_msgTypes[22]
+	mi := &file_septum_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1741,7 +1802,7 @@ func (x *StoredState) String() string {
 func (*StoredState) ProtoMessage() {}
 
 func (x *StoredState) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[22]
+	mi := &file_septum_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1754,7 +1815,7 @@ func (x *StoredState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoredState.ProtoReflect.Descriptor instead.
 func (*StoredState) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{22}
+	return file_septum_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *StoredState) GetNode() string {
@@ -1836,7 +1897,7 @@ const file_septum_proto_rawDesc = "" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x12\n" +
 	"\x04name\x18\x03 \x01(\tR\x04name\x12\x12\n" +
 	"\x04path\x18\x04 \x01(\tR\x04path\x12\x1b\n" +
-	"\trule_name\x18\x05 \x01(\tR\bruleName\"\xd7\x01\n" +
+	"\trule_name\x18\x05 \x01(\tR\bruleName\"\x87\x02\n" +
 	"\x05Class\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\tdirection\x18\x02 \x01(\rR\tdirection\x121\n" +
@@ -1844,7 +1905,11 @@ const file_septum_proto_rawDesc = "" +
 	"\tallow_all\x18\x04 \x01(\v2\x1b.septum.xds.v1alpha1.RuleIDR\ballowAll\x12\x14\n" +
 	"\x05audit\x18\x05 \x01(\bR\x05audit\x12\x1d\n" +
 	"\n" +
-	"audit_rest\x18\x06 \x01(\bR\tauditRest\"\xcb\x02\n" +
+	"audit_rest\x18\x06 \x01(\bR\tauditRest\x12.\n" +
+	"\x03dns\x18\v \x03(\v2\x1c.septum.xds.v1alpha1.DNSRuleR\x03dns\"J\n" +
+	"\aDNSRule\x12+\n" +
+	"\x02id\x18\x01 \x01(\v2\x1b.septum.xds.v1alpha1.RuleIDR\x02id\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\"\xcb\x02\n" +
 	"\bHTTPRule\x12+\n" +
 	"\x02id\x18\x01 \x01(\v2\x1b.septum.xds.v1alpha1.RuleIDR\x02id\x12\x16\n" +
 	"\x06action\x18\x02 \x01(\rR\x06action\x12:\n" +
@@ -1950,7 +2015,7 @@ func file_septum_proto_rawDescGZIP() []byte {
 	return file_septum_proto_rawDescData
 }
 
-var file_septum_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
+var file_septum_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
 var file_septum_proto_goTypes = []any{
 	(*NodeResource)(nil),         // 0: septum.xds.v1alpha1.NodeResource
 	(*ClusterResource)(nil),      // 1: septum.xds.v1alpha1.ClusterResource
@@ -1960,60 +2025,63 @@ var file_septum_proto_goTypes = []any{
 	(*Entry)(nil),                // 5: septum.xds.v1alpha1.Entry
 	(*RuleID)(nil),               // 6: septum.xds.v1alpha1.RuleID
 	(*Class)(nil),                // 7: septum.xds.v1alpha1.Class
-	(*HTTPRule)(nil),             // 8: septum.xds.v1alpha1.HTTPRule
-	(*StringMatch)(nil),          // 9: septum.xds.v1alpha1.StringMatch
-	(*HeaderMatch)(nil),          // 10: septum.xds.v1alpha1.HeaderMatch
-	(*Secret)(nil),               // 11: septum.xds.v1alpha1.Secret
-	(*Address)(nil),              // 12: septum.xds.v1alpha1.Address
-	(*IdentityLabels)(nil),       // 13: septum.xds.v1alpha1.IdentityLabels
-	(*Checkpoint)(nil),           // 14: septum.xds.v1alpha1.Checkpoint
-	(*AppliedPolicy)(nil),        // 15: septum.xds.v1alpha1.AppliedPolicy
-	(*AuthenticateRequest)(nil),  // 16: septum.xds.v1alpha1.AuthenticateRequest
-	(*AuthenticateResponse)(nil), // 17: septum.xds.v1alpha1.AuthenticateResponse
-	(*NodeReport)(nil),           // 18: septum.xds.v1alpha1.NodeReport
-	(*NodeProblem)(nil),          // 19: septum.xds.v1alpha1.NodeProblem
-	(*RuleCounter)(nil),          // 20: septum.xds.v1alpha1.RuleCounter
-	(*ReportResponse)(nil),       // 21: septum.xds.v1alpha1.ReportResponse
-	(*StoredState)(nil),          // 22: septum.xds.v1alpha1.StoredState
-	nil,                          // 23: septum.xds.v1alpha1.IdentityLabels.LabelsEntry
-	nil,                          // 24: septum.xds.v1alpha1.StoredState.NodeResourcesEntry
-	nil,                          // 25: septum.xds.v1alpha1.StoredState.ClusterResourcesEntry
+	(*DNSRule)(nil),              // 8: septum.xds.v1alpha1.DNSRule
+	(*HTTPRule)(nil),             // 9: septum.xds.v1alpha1.HTTPRule
+	(*StringMatch)(nil),          // 10: septum.xds.v1alpha1.StringMatch
+	(*HeaderMatch)(nil),          // 11: septum.xds.v1alpha1.HeaderMatch
+	(*Secret)(nil),               // 12: septum.xds.v1alpha1.Secret
+	(*Address)(nil),              // 13: septum.xds.v1alpha1.Address
+	(*IdentityLabels)(nil),       // 14: septum.xds.v1alpha1.IdentityLabels
+	(*Checkpoint)(nil),           // 15: septum.xds.v1alpha1.Checkpoint
+	(*AppliedPolicy)(nil),        // 16: septum.xds.v1alpha1.AppliedPolicy
+	(*AuthenticateRequest)(nil),  // 17: septum.xds.v1alpha1.AuthenticateRequest
+	(*AuthenticateResponse)(nil), // 18: septum.xds.v1alpha1.AuthenticateResponse
+	(*NodeReport)(nil),           // 19: septum.xds.v1alpha1.NodeReport
+	(*NodeProblem)(nil),          // 20: septum.xds.v1alpha1.NodeProblem
+	(*RuleCounter)(nil),          // 21: septum.xds.v1alpha1.RuleCounter
+	(*ReportResponse)(nil),       // 22: septum.xds.v1alpha1.ReportResponse
+	(*StoredState)(nil),          // 23: septum.xds.v1alpha1.StoredState
+	nil,                          // 24: septum.xds.v1alpha1.IdentityLabels.LabelsEntry
+	nil,                          // 25: septum.xds.v1alpha1.StoredState.NodeResourcesEntry
+	nil,                          // 26: septum.xds.v1alpha1.StoredState.ClusterResourcesEntry
 }
 var file_septum_proto_depIdxs = []int32{
 	2,  // 0: septum.xds.v1alpha1.NodeResource.endpoint:type_name -> septum.xds.v1alpha1.Endpoint
 	3,  // 1: septum.xds.v1alpha1.NodeResource.table:type_name -> septum.xds.v1alpha1.Table
 	7,  // 2: septum.xds.v1alpha1.NodeResource.class:type_name -> septum.xds.v1alpha1.Class
-	14, // 3: septum.xds.v1alpha1.NodeResource.checkpoint:type_name -> septum.xds.v1alpha1.Checkpoint
-	11, // 4: septum.xds.v1alpha1.NodeResource.secret:type_name -> septum.xds.v1alpha1.Secret
-	12, // 5: septum.xds.v1alpha1.ClusterResource.address:type_name -> septum.xds.v1alpha1.Address
-	13, // 6: septum.xds.v1alpha1.ClusterResource.identity:type_name -> septum.xds.v1alpha1.IdentityLabels
-	14, // 7: septum.xds.v1alpha1.ClusterResource.checkpoint:type_name -> septum.xds.v1alpha1.Checkpoint
+	15, // 3: septum.xds.v1alpha1.NodeResource.checkpoint:type_name -> septum.xds.v1alpha1.Checkpoint
+	12, // 4: septum.xds.v1alpha1.NodeResource.secret:type_name -> septum.xds.v1alpha1.Secret
+	13, // 5: septum.xds.v1alpha1.ClusterResource.address:type_name -> septum.xds.v1alpha1.Address
+	14, // 6: septum.xds.v1alpha1.ClusterResource.identity:type_name -> septum.xds.v1alpha1.IdentityLabels
+	15, // 7: septum.xds.v1alpha1.ClusterResource.checkpoint:type_name -> septum.xds.v1alpha1.Checkpoint
 	5,  // 8: septum.xds.v1alpha1.Table.entries:type_name -> septum.xds.v1alpha1.Entry
 	6,  // 9: septum.xds.v1alpha1.Table.rules:type_name -> septum.xds.v1alpha1.RuleID
 	4,  // 10: septum.xds.v1alpha1.Table.denying:type_name -> septum.xds.v1alpha1.PolicyRef
-	8,  // 11: septum.xds.v1alpha1.Class.http:type_name -> septum.xds.v1alpha1.HTTPRule
+	9,  // 11: septum.xds.v1alpha1.Class.http:type_name -> septum.xds.v1alpha1.HTTPRule
 	6,  // 12: septum.xds.v1alpha1.Class.allow_all:type_name -> septum.xds.v1alpha1.RuleID
-	6,  // 13: septum.xds.v1alpha1.HTTPRule.id:type_name -> septum.xds.v1alpha1.RuleID
-	9,  // 14: septum.xds.v1alpha1.HTTPRule.methods:type_name -> septum.xds.v1alpha1.StringMatch
-	9,  // 15: septum.xds.v1alpha1.HTTPRule.path:type_name -> septum.xds.v1alpha1.StringMatch
-	9,  // 16: septum.xds.v1alpha1.HTTPRule.hosts:type_name -> septum.xds.v1alpha1.StringMatch
-	10, // 17: septum.xds.v1alpha1.HTTPRule.headers:type_name -> septum.xds.v1alpha1.HeaderMatch
-	9,  // 18: septum.xds.v1alpha1.HeaderMatch.value:type_name -> septum.xds.v1alpha1.StringMatch
-	23, // 19: septum.xds.v1alpha1.IdentityLabels.labels:type_name -> septum.xds.v1alpha1.IdentityLabels.LabelsEntry
-	15, // 20: septum.xds.v1alpha1.Checkpoint.policies:type_name -> septum.xds.v1alpha1.AppliedPolicy
-	19, // 21: septum.xds.v1alpha1.NodeReport.problems:type_name -> septum.xds.v1alpha1.NodeProblem
-	20, // 22: septum.xds.v1alpha1.NodeReport.counters:type_name -> septum.xds.v1alpha1.RuleCounter
-	24, // 23: septum.xds.v1alpha1.StoredState.node_resources:type_name -> septum.xds.v1alpha1.StoredState.NodeResourcesEntry
-	25, // 24: septum.xds.v1alpha1.StoredState.cluster_resources:type_name -> septum.xds.v1alpha1.StoredState.ClusterResourcesEntry
-	16, // 25: septum.xds.v1alpha1.NodeService.Authenticate:input_type -> septum.xds.v1alpha1.AuthenticateRequest
-	18, // 26: septum.xds.v1alpha1.NodeService.Report:input_type -> septum.xds.v1alpha1.NodeReport
-	17, // 27: septum.xds.v1alpha1.NodeService.Authenticate:output_type -> septum.xds.v1alpha1.AuthenticateResponse
-	21, // 28: septum.xds.v1alpha1.NodeService.Report:output_type -> septum.xds.v1alpha1.ReportResponse
-	27, // [27:29] is the sub-list for method output_type
-	25, // [25:27] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	8,  // 13: septum.xds.v1alpha1.Class.dns:type_name -> septum.xds.v1alpha1.DNSRule
+	6,  // 14: septum.xds.v1alpha1.DNSRule.id:type_name -> septum.xds.v1alpha1.RuleID
+	6,  // 15: septum.xds.v1alpha1.HTTPRule.id:type_name -> septum.xds.v1alpha1.RuleID
+	10, // 16: septum.xds.v1alpha1.HTTPRule.methods:type_name -> septum.xds.v1alpha1.StringMatch
+	10, // 17: septum.xds.v1alpha1.HTTPRule.path:type_name -> septum.xds.v1alpha1.StringMatch
+	10, // 18: septum.xds.v1alpha1.HTTPRule.hosts:type_name -> septum.xds.v1alpha1.StringMatch
+	11, // 19: septum.xds.v1alpha1.HTTPRule.headers:type_name -> septum.xds.v1alpha1.HeaderMatch
+	10, // 20: septum.xds.v1alpha1.HeaderMatch.value:type_name -> septum.xds.v1alpha1.StringMatch
+	24, // 21: septum.xds.v1alpha1.IdentityLabels.labels:type_name -> septum.xds.v1alpha1.IdentityLabels.LabelsEntry
+	16, // 22: septum.xds.v1alpha1.Checkpoint.policies:type_name -> septum.xds.v1alpha1.AppliedPolicy
+	20, // 23: septum.xds.v1alpha1.NodeReport.problems:type_name -> septum.xds.v1alpha1.NodeProblem
+	21, // 24: septum.xds.v1alpha1.NodeReport.counters:type_name -> septum.xds.v1alpha1.RuleCounter
+	25, // 25: septum.xds.v1alpha1.StoredState.node_resources:type_name -> septum.xds.v1alpha1.StoredState.NodeResourcesEntry
+	26, // 26: septum.xds.v1alpha1.StoredState.cluster_resources:type_name -> septum.xds.v1alpha1.StoredState.ClusterResourcesEntry
+	17, // 27: septum.xds.v1alpha1.NodeService.Authenticate:input_type -> septum.xds.v1alpha1.AuthenticateRequest
+	19, // 28: septum.xds.v1alpha1.NodeService.Report:input_type -> septum.xds.v1alpha1.NodeReport
+	18, // 29: septum.xds.v1alpha1.NodeService.Authenticate:output_type -> septum.xds.v1alpha1.AuthenticateResponse
+	22, // 30: septum.xds.v1alpha1.NodeService.Report:output_type -> septum.xds.v1alpha1.ReportResponse
+	29, // [29:31] is the sub-list for method output_type
+	27, // [27:29] is the sub-list for method input_type
+	27, // [27:27] is the sub-list for extension type_name
+	27, // [27:27] is the sub-list for extension extendee
+	0,  // [0:27] is the sub-list for field type_name
 }
 
 func init() { file_septum_proto_init() }
@@ -2039,7 +2107,7 @@ func file_septum_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_septum_proto_rawDesc), len(file_septum_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   26,
+			NumMessages:   27,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -1,0 +1,86 @@
+package policy
+
+import "slices"
+
+// DNS allows the questions for names that match one of its rules, whatever their type.
+// No rules allow nothing.
+type DNS struct {
+	Rules []DNSRule
+	// Audit lets through, and reports, what the rules refuse.
+	Audit bool
+}
+
+func (*DNS) isL7() {}
+
+// DNSRule allows the questions for some names.
+type DNSRule struct {
+	// ID.Path is "spec.egress[0].toPorts[0].rules.dns[0]".
+	ID   RuleID
+	Name NamePattern
+}
+
+// DNSRequest is a question to a DNS server as a proxy reads it.
+type DNSRequest struct {
+	// Name is as asked, with or without the trailing dot.
+	Name string
+}
+
+// DecideDNS judges a question by a class's rules.
+func (c Class) DecideDNS(req DNSRequest) Decision {
+	name := NormalizeName(req.Name)
+	n := slices.IndexFunc(c.DNS, func(r DNSRule) bool { return r.Name.Matches(name) })
+	switch {
+	case n >= 0:
+		return Decision{Verdict: Forwarded, Rule: c.DNS[n].ID, Class: c.ID, Reason: "allowed by rule"}
+	case c.AllowAll != nil && c.AuditRest:
+		return Decision{Verdict: Audited, Rule: *c.AllowAll, Class: c.ID, Reason: "no rule matched"}
+	case c.AllowAll != nil:
+		return Decision{Verdict: Forwarded, Rule: *c.AllowAll, Class: c.ID, Reason: "allowed by rule"}
+	}
+	d := refuse(c.Audit, RuleID{}, "no rule matched")
+	d.Class = c.ID
+	return d
+}
+
+// NameMatcher finds the rule that allows a name quickly: plain names are looked up.
+type NameMatcher struct {
+	class Class
+	// names are the first rules that are plain names, patterns the places of the others.
+	names    map[string]int
+	patterns []int
+}
+
+// NewNameMatcher returns a matcher for the class's DNS rules. It gives the answers of
+// [Class.DecideDNS].
+func NewNameMatcher(c Class) NameMatcher {
+	m := NameMatcher{class: c, names: map[string]int{}}
+	for i, r := range c.DNS {
+		if !r.Name.IsName() {
+			m.patterns = append(m.patterns, i)
+		} else if _, ok := m.names[string(r.Name)]; !ok {
+			m.names[string(r.Name)] = i
+		}
+	}
+	return m
+}
+
+// Decide judges a question.
+func (m NameMatcher) Decide(req DNSRequest) Decision {
+	name := NormalizeName(req.Name)
+	first, found := m.names[name]
+	for _, i := range m.patterns {
+		if found && i > first {
+			break
+		}
+		if m.class.DNS[i].Name.Matches(name) {
+			first, found = i, true
+			break
+		}
+	}
+	c := m.class
+	c.DNS = nil
+	if found {
+		c.DNS = m.class.DNS[first : first+1]
+	}
+	return c.DecideDNS(DNSRequest{Name: name})
+}
