@@ -41,3 +41,16 @@ func TestClassLimit(t *testing.T) {
 		})
 	}
 }
+
+func TestClassLimitOfDNS(t *testing.T) {
+	var problems []Problem
+	f := &folder{report: func(p Problem) { problems = append(problems, p) }}
+	c := &Class{DNS: make([]DNSRule, MaxClassRules+2)}
+	for i := range c.DNS {
+		c.DNS[i].ID = RuleID{Policy: Ref{Name: "p"}, Path: fmt.Sprintf("%05d", i)}
+	}
+	f.limit(c)
+	if len(c.DNS) != MaxClassRules || len(problems) != 1 || problems[0].Path != fmt.Sprint(MaxClassRules) {
+		t.Errorf("%d rules are left, problems %v", len(c.DNS), problems)
+	}
+}
