@@ -10,6 +10,7 @@ export GOTOOLCHAIN := auto
 
 TAG ?= dev
 IMAGES ?=
+FUZZTIME ?= 1m
 OUT := build
 
 # Go, or a message that says how to get it; only goals that need it ask.
@@ -57,6 +58,10 @@ test-chart: ## The Helm chart, with the real helm
 .PHONY: e2e
 e2e: ## Septum on a real two-node cluster (root)
 	@go run ./test/run e2e
+
+.PHONY: fuzz
+fuzz: ## Every fuzz target for a while each (root; FUZZTIME=1h, TARGETS='FuzzDecide …')
+	@FUZZTIME=$(FUZZTIME) hack/fuzz.sh $(TARGETS)
 
 .PHONY: bench
 bench: ## The benchmarks of the pure code

@@ -41,24 +41,31 @@ func FuzzSnapshot(f *testing.F) {
 		if json.Unmarshal(data, &object) != nil || object == nil {
 			return
 		}
-		u := unstructured.Unstructured{Object: object}
-		pod := corev1.Pod{}
-		pod.Namespace, pod.Name, pod.Status.PodIP, pod.Spec.NodeName = "demo", "p", "10.0.0.1", "n"
-		node := corev1.Node{}
-		node.Name = "n"
-		o := Objects{Policies: []unstructured.Unstructured{u}, Pods: []corev1.Pod{pod}, Nodes: []corev1.Node{node}}
-		snapshot, problems := Snapshot(o)
-		if again, more := Snapshot(o); summary(again, more) != summary(snapshot, problems) {
-			t.Fatal("the same object gives two results")
-		}
-		for _, p := range snapshot.Policies {
-			wellFormed(t, p)
-		}
-		if len(snapshot.Policies) == 0 && len(problems) == 0 {
-			t.Fatal("the policy is gone without a word")
-		}
-		policy.Compile(snapshot)
+		takeHostile(t, object)
 	})
+}
+
+// takeHostile reads one object, whatever it is, and compiles what it says.
+func takeHostile(t *testing.T, object map[string]any) policy.Snapshot {
+	t.Helper()
+	u := unstructured.Unstructured{Object: object}
+	pod := corev1.Pod{}
+	pod.Namespace, pod.Name, pod.Status.PodIP, pod.Spec.NodeName = "demo", "p", "10.0.0.1", "n"
+	node := corev1.Node{}
+	node.Name = "n"
+	o := Objects{Policies: []unstructured.Unstructured{u}, Pods: []corev1.Pod{pod}, Nodes: []corev1.Node{node}}
+	snapshot, problems := Snapshot(o)
+	if again, more := Snapshot(o); summary(again, more) != summary(snapshot, problems) {
+		t.Fatal("the same object gives two results")
+	}
+	for _, p := range snapshot.Policies {
+		wellFormed(t, p)
+	}
+	if len(snapshot.Policies) == 0 && len(problems) == 0 {
+		t.Fatal("the policy is gone without a word")
+	}
+	policy.Compile(snapshot)
+	return snapshot
 }
 
 func wellFormed(t *testing.T, p policy.Policy) {

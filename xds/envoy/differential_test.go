@@ -27,29 +27,37 @@ func TestAgreesWithOracle(t *testing.T) {
 	}
 	addrs := e.apply(t, all...)
 	for _, class := range all {
-		c := dialHTTP(t, addrs[class.ID])
 		var sent []policy.HTTPRequest
 		for range requests {
-			req := randomRequest(draw)
-			sent = append(sent, req)
-			want := class.DecideHTTP(req)
-			if code := c.do(t, req); code != 200 && code != 403 || (code == 200) != (want.Verdict != policy.Denied) {
-				t.Errorf("%+v\nby %+v:\nEnvoy says %d, the oracle %+v", req, class, code, want)
-			}
+			sent = append(sent, randomRequest(draw))
 		}
-		c.conn.Close()
-		for _, req := range sent { // one connection's events come in order
-			select {
-			case ev := <-e.events:
-				if want := class.DecideHTTP(req); ev.Verdict != want.Verdict || !explains(class, ev.Rule, req, want) {
-					t.Errorf("%+v\nby %+v:\nthe event says %d by %v, the oracle %+v", req, class, ev.Verdict, ev.Rule, want)
-				}
-			case <-time.After(5 * time.Second):
-				t.Fatal("no event")
-			}
-		}
+		e.agree(t, class, addrs[class.ID], sent)
 		if t.Failed() {
 			break
+		}
+	}
+}
+
+// agree sends requests to a class, on one connection, and compares what becomes of them, and
+// what is told of them, with what the oracle says.
+func (e *realEnvoy) agree(t testing.TB, class policy.Class, addr string, requests []policy.HTTPRequest) {
+	t.Helper()
+	c := dialHTTP(t, addr)
+	defer func() { c.conn.Close() }()
+	for _, req := range requests {
+		want := class.DecideHTTP(req)
+		if code := c.do(t, req); code != 200 && code != 403 && code != 400 || (code == 200) != (want.Verdict != policy.Denied) {
+			t.Errorf("%+v\nby %+v:\nEnvoy says %d, the oracle %+v", req, class, code, want)
+		}
+	}
+	for _, req := range requests { // one connection's events come in order
+		select {
+		case ev := <-e.events:
+			if want := class.DecideHTTP(req); ev.Verdict != want.Verdict || !explains(class, ev.Rule, req, want) {
+				t.Errorf("%+v\nby %+v:\nthe event says %d by %v, the oracle %+v", req, class, ev.Verdict, ev.Rule, want)
+			}
+		case <-time.After(5 * time.Second):
+			t.Fatal("no event")
 		}
 	}
 }
