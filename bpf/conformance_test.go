@@ -44,7 +44,13 @@ func TestConformance(t *testing.T) {
 					if got != want {
 						t.Errorf("%s: got verdict %d, want %d", check.Line, got, want)
 					}
+					if check.HasReply {
+						r.reply(np, check, uint16(40000+i))
+					}
 				}
+			}
+			if c.After != nil {
+				r.change(c)
 			}
 		})
 	}
@@ -56,7 +62,16 @@ func TestConformance(t *testing.T) {
 // enforce makes a node's policy that of the maps, with all its pods on one interface.
 func (r *runner) enforce(np policy.NodePolicy) {
 	r.t.Helper()
-	numbers := policy.Numbers{}.Assign(np)
+	r.numbers = policy.Numbers{}
+	r.install(np)
+	forget[septumConnKey, septumConn](r.t, r.objs.Conns)
+}
+
+// install makes a node's policy that of the maps, and leaves the connections.
+func (r *runner) install(np policy.NodePolicy) {
+	r.t.Helper()
+	r.numbers = r.numbers.Assign(np)
+	numbers := r.numbers
 	s := Entries(np, numbers)
 	r.apply(s)
 	var hosts, pods []netip.Addr
@@ -77,7 +92,6 @@ func (r *runner) enforce(np policy.NodePolicy) {
 			r.t.Fatal(err)
 		}
 	}
-	forget[septumConnKey, septumConn](r.t, r.objs.Conns)
 	classes := slices.Collect(maps.Values(numbers.Classes))
 	r.listen("127.0.0.1:0", unix.AF_INET, classes...)
 	r.listen("[::1]:0", unix.AF_INET6, classes...)
@@ -103,6 +117,12 @@ func forget[K, V any](t testing.TB, m *ebpf.Map) {
 // is attached to the pod.
 func (r *runner) judge(np policy.NodePolicy, req policy.Request, port uint16) (policy.Verdict, bool) {
 	r.t.Helper()
+	return r.packet(np, req, port, syn)
+}
+
+// packet sends a packet of the client's with these TCP flags.
+func (r *runner) packet(np policy.NodePolicy, req policy.Request, port uint16, flags uint8) (policy.Verdict, bool) {
+	r.t.Helper()
 	enforced := slices.ContainsFunc(Entries(np, policy.Numbers{}).Endpoints, func(e EndpointEntry) bool { return e.Addr == req.Endpoint })
 	if !enforced {
 		return 0, false
@@ -114,7 +134,7 @@ func (r *runner) judge(np policy.NodePolicy, req policy.Request, port uint16) (p
 	f := frame{src: netip.AddrPortFrom(from, port), dst: netip.AddrPortFrom(to, req.Port), proto: uint8(req.Protocol)}
 	switch req.Protocol {
 	case policy.ProtocolTCP:
-		f.flags = syn
+		f.flags = flags
 	case policy.ProtocolICMP, policy.ProtocolICMPv6:
 		f.icmp = uint8(req.Port >> 8)
 	}
@@ -124,7 +144,10 @@ func (r *runner) judge(np policy.NodePolicy, req policy.Request, port uint16) (p
 	}
 	// What was refused already has no event of its own.
 	forget[septumRefusalKey, septumRefusal](r.t, r.objs.Refusals)
-	action, _, _ := r.run(req.Direction, f.bytes(), ctx)
+	action, _, reason := r.run(req.Direction, f.bytes(), ctx)
+	if reason == "cut" || reason == "reclassed" {
+		return policy.Denied, true // TCP's end is a reset, which goes back instead of the packet
+	}
 	switch action {
 	case drop:
 		return policy.Denied, true
@@ -135,6 +158,48 @@ func (r *runner) judge(np policy.NodePolicy, req policy.Request, port uint16) (p
 		return policy.Audited, true
 	}
 	return policy.Forwarded, true
+}
+
+// reply sends the server's answer to the first packet of a request.
+func (r *runner) reply(np policy.NodePolicy, check conformance.Check, port uint16) {
+	r.t.Helper()
+	req := check.Request
+	server, client := netip.AddrPortFrom(req.Endpoint, req.Port), netip.AddrPortFrom(req.Peer, port)
+	if req.Direction == policy.Egress {
+		server, client = netip.AddrPortFrom(req.Peer, req.Port), netip.AddrPortFrom(req.Endpoint, port)
+	}
+	f := frame{src: server, dst: client, proto: uint8(req.Protocol), flags: syn | ack}
+	ctx := skbContext{IngressIfindex: 77}
+	if got, _, reason := r.run(1-req.Direction, f.bytes(), ctx); (got == next) != (check.Reply == policy.Forwarded) {
+		r.t.Errorf("%s: the reply: %s %s", check.Line, got, reason)
+	}
+}
+
+// change shows what a change of policies does to the connections that are there, and to new ones.
+func (r *runner) change(c conformance.Case) {
+	r.t.Helper()
+	np := c.After.Node(c.After.Requests[0].Node)
+	r.install(np)
+	for i, check := range c.After.Requests {
+		if check.Node != np.Node || c.Requests[0].Node != np.Node {
+			r.t.Fatalf("%s: on another node", check.Line)
+		}
+		req := check.Request
+		req.HTTP = nil
+		want := policy.Decide(np, req).Verdict
+		port, flags := uint16(50000+i), uint8(syn)
+		for n, before := range c.Requests {
+			if begun, ok := c.Begun(check); ok && begun.Line == before.Line {
+				port, flags = uint16(40000+n), ack
+			}
+		}
+		if check.Cut {
+			want = policy.Denied
+		}
+		if got, ok := r.packet(np, req, port, flags); !ok || got != want {
+			r.t.Errorf("after the change: %s: got verdict %d, want %d", check.Line, got, want)
+		}
+	}
 }
 
 // lastEvent empties the ring, and returns the last event.

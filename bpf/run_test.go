@@ -48,11 +48,13 @@ func actionOf(t testing.TB, ret uint32) action {
 type runner struct {
 	*Datapath
 	t testing.TB
+	// numbers are those of what is enforced.
+	numbers policy.Numbers
 }
 
 // newRunner has one interface for all pods, and a proxy.
 func newRunner(t testing.TB, pods ...netip.Addr) *runner {
-	r := &runner{open(t, Config{PinPath: bpffs(t)}), t}
+	r := &runner{Datapath: open(t, Config{PinPath: bpffs(t)}), t: t}
 	link := PodLink{Key: "test/pod", Ifindex: lo, PodMAC: net.HardwareAddr{2, 0, 0, 0, 0, 8}, HostMAC: net.HardwareAddr{2, 0, 0, 0, 0, 9}, Addrs: pods}
 	if err := r.writePod(link); err != nil {
 		t.Fatal(err)

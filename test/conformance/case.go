@@ -33,6 +33,12 @@ type Case struct {
 	WantProblems []string
 	Compiled     *policy.Compiled
 	Requests     []Check
+	// After is what holds once the policies have changed; nil where they do not.
+	After *Change
+	// Refused are objects that the API server must refuse.
+	Refused []Refused
+	// Status are the steps of an operator that hears of its nodes.
+	Status []StatusStep
 }
 
 // Check is one request and what must come of it.
@@ -49,6 +55,15 @@ type Check struct {
 	// Headers are what the server must get of headers that the policies may change: the
 	// values by name, none for a header that must not be there.
 	Headers map[string][]string
+	// Reply is what becomes of the server's answer to the first packet; HasReply if it is asked.
+	Reply    policy.Verdict
+	HasReply bool
+	// As is how an HTTP request is sent, if not plainly: see doc.go.
+	As string
+	// Status is that of the server's response; 0 is 200.
+	Status int
+	// Cut is true for a connection of before the change that must end; Want is Denied then.
+	Cut bool
 }
 
 // Node returns what a node must enforce in this case.
@@ -95,7 +110,7 @@ func Parse(name string, text []byte) (Case, error) {
 		files[f.Name] = string(f.Data)
 	}
 	for f := range files {
-		if !slices.Contains([]string{"policies.yaml", "cluster", "requests", "problems"}, f) {
+		if !slices.Contains([]string{"policies.yaml", "cluster", "requests", "problems", "policies after", "requests after", "refused.yaml", "refusals", "status"}, f) {
 			return Case{}, fmt.Errorf("unknown part %q", f)
 		}
 	}
@@ -130,7 +145,10 @@ func Parse(name string, text []byte) (Case, error) {
 		}
 		c.Requests = append(c.Requests, check)
 	}
-	if len(c.Requests) == 0 {
+	if err := c.more(cl, files); err != nil {
+		return Case{}, err
+	}
+	if len(c.Requests) == 0 && len(c.Refused) == 0 && len(c.Status) == 0 {
 		return Case{}, fmt.Errorf("no requests")
 	}
 	return c, nil

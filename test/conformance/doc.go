@@ -27,4 +27,36 @@
 // rule gave; without "rule=" any rule may have given it. "with=x-token:v" and
 // "without=x-token" say what the server gets of a header that policies change. What problems
 // does not list must not be a problem; warnings ("warning CanNotMatch spec") need not be listed.
+//
+// "reply=forwarded" is what becomes of the server's answer to the first packet; the programs
+// of the data path alone know connections, so they alone can show it. "as=" is how an HTTP
+// request is sent, for a real Envoy and a real server only; to the oracle it is the same
+// request: http/1.0, h2 (HTTP/2 without a preface of HTTP/1.1), websocket (an upgrade, and bytes
+// both ways), continue (a body that waits for 100), trailers (both ways), stream (an answer
+// that comes in pieces, the first while the request goes on), large (a body of 8 MiB each way).
+// "response=500" is the status of the server's response, which the client must get as it is.
+//
+// Policies that change have these parts besides. A request with the ends and the port of one
+// before goes on with its connection; "cut" is a connection that must end:
+//
+//	-- policies after --
+//	apiVersion: cilium.io/v2 …
+//	-- requests after --
+//	ingress demo/web -> demo/api tcp/80 GET /other host=api => denied
+//	ingress demo/web -> demo/api tcp/90 => cut
+//
+// Objects that must not be stored, and a part of each one's refusal. The CRDs and admission
+// policies are run on them as the API server does (config/crd):
+//
+//	-- refused.yaml --
+//	apiVersion: cilium.io/v2 …
+//	-- refusals --
+//	spec.ingress[0].toPorts[0].ports[0].port
+//
+// What an operator says while nodes report (controllers); all policies of the case are sent first:
+//
+//	-- status --
+//	=> Enforced=False
+//	n1 has it
+//	=> Enforced=True
 package conformance

@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -50,7 +51,7 @@ func (c *cluster) check(line string) (Check, error) {
 		return Check{}, err
 	}
 	if len(words) > 5 {
-		out.Request.HTTP, err = httpRequest(words[5:])
+		err = out.http(words[5:])
 	}
 	return out, err
 }
@@ -63,6 +64,9 @@ func (c *Check) verdict(text string) error {
 	if len(words) == 0 {
 		return fmt.Errorf("no verdict")
 	}
+	if words[0] == "cut" {
+		c.Cut, words[0] = true, "denied"
+	}
 	var ok bool
 	if c.Want, ok = verdicts[words[0]]; !ok {
 		return fmt.Errorf("unknown verdict %q", words[0])
@@ -71,6 +75,12 @@ func (c *Check) verdict(text string) error {
 		if ok, err := c.header(w); err != nil {
 			return err
 		} else if ok {
+			continue
+		}
+		if text, ok := strings.CutPrefix(w, "reply="); ok {
+			if c.Reply, c.HasReply = verdicts[text]; !c.HasReply {
+				return fmt.Errorf("unknown verdict %q", text)
+			}
 			continue
 		}
 		if c.Rule, c.HasRule = strings.CutPrefix(w, "rule="); !c.HasRule {
@@ -118,6 +128,36 @@ func protocolPort(text string) (policy.Protocol, uint16, error) {
 		return protocol, uint16(n) << 8, nil
 	}
 	return protocol, uint16(n), nil
+}
+
+// http reads an HTTP request and how it is sent and answered.
+func (c *Check) http(words []string) error {
+	var own []string
+	for _, w := range words {
+		key, value, _ := strings.Cut(w, "=")
+		var err error
+		switch key {
+		case "as":
+			if c.As = value; !slices.Contains(ways(), value) {
+				err = fmt.Errorf("no way to send a request is called %q", value)
+			}
+		case "response":
+			c.Status, err = strconv.Atoi(value)
+		default:
+			own = append(own, w)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	var err error
+	c.Request.HTTP, err = httpRequest(own)
+	return err
+}
+
+// ways are the ways to send a request, as doc.go lists them.
+func ways() []string {
+	return []string{"http/1.0", "h2", "websocket", "continue", "trailers", "stream", "large"}
 }
 
 // httpRequest reads "GET /data host=name header=x-token:v".

@@ -1,6 +1,7 @@
 package envoy
 
 import (
+	"io"
 	"net/http"
 	"slices"
 	"testing"
@@ -53,15 +54,25 @@ func TestConformance(t *testing.T) {
 		t.Fatalf("%d requests of the table are for Envoy: has it lost its HTTP?", len(all))
 	}
 	got := make(chan http.Header, 1)
+	var next conformance.Check // what the server answers
 	e := startEnvoy(t, echo(t, func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case next.As != "":
+			if wrong := worker(w, r, next.As); wrong != "" {
+				t.Errorf("%s: the server got %s", next.Line, wrong)
+			}
+		case next.Status != 0:
+			w.WriteHeader(next.Status)
+			io.WriteString(w, "the server's own")
+		default:
+			hello(w, r)
+		}
 		got <- r.Header
-		hello(w, r)
 	}))
 	addrs := e.apply(t, classes...)
 	for _, j := range all {
-		c := dialHTTP(t, addrs[j.class.ID])
-		code := c.do(t, *j.check.Request.HTTP)
-		c.conn.Close()
+		next = j.check
+		code := e.send(t, addrs[j.class.ID], j.check)
 		var header http.Header
 		if code == http.StatusOK {
 			header = <-got
@@ -86,4 +97,71 @@ func TestConformance(t *testing.T) {
 		}
 	}
 	t.Logf("%d requests, %d classes", len(all), len(classes))
+}
+
+// send sends a request of the table. Any response that is the server's counts as 200.
+func (e *realEnvoy) send(t *testing.T, addr string, check conformance.Check) int {
+	t.Helper()
+	if check.As != "" {
+		return sendAs(t, addr, check.As, *check.Request.HTTP)
+	}
+	c := dialHTTP(t, addr)
+	defer func() { c.conn.Close() }()
+	code := c.do(t, *check.Request.HTTP)
+	if check.Status != 0 && check.Want != policy.Denied {
+		if code != check.Status || c.body != "the server's own" {
+			t.Errorf("%s: got %d %q", check.Line, code, c.body)
+		}
+		return http.StatusOK
+	}
+	return code
+}
+
+// TestConformanceChange sends requests on the same connections before and after a change.
+func TestConformanceChange(t *testing.T) {
+	cases, err := conformance.Cases()
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := startEnvoy(t, echo(t, hello))
+	judged := 0
+	for _, c := range cases {
+		if c.After == nil {
+			continue
+		}
+		node := c.After.Requests[0].Node
+		before, after := c.Node(node), c.After.Node(node)
+		addrs := e.apply(t, before.Classes...)
+		conns := map[policy.ClassID]*httpConn{}
+		for _, check := range slices.Concat(c.Requests, []conformance.Check{{}}, c.After.Requests) {
+			np := before
+			if check.Line == "" {
+				addrs = e.apply(t, after.Classes...)
+				before = after
+				continue
+			}
+			if check.Request.HTTP == nil {
+				continue
+			}
+			connection := check.Request
+			connection.HTTP = nil
+			class := policy.Decide(np, connection).Class
+			if conns[class] == nil {
+				conns[class] = dialHTTP(t, addrs[class])
+				defer func() { conns[class].conn.Close() }()
+			}
+			kept, want := conns[class].conn, http.StatusOK
+			if check.Want == policy.Denied {
+				want = http.StatusForbidden
+			}
+			waitFor(t, check.Line, func() bool { return conns[class].do(t, *check.Request.HTTP) == want })
+			if conns[class].conn != kept {
+				t.Errorf("%s: the connection ended", check.Line)
+			}
+			judged++
+		}
+	}
+	if judged < 4 {
+		t.Errorf("only %d requests", judged)
+	}
 }

@@ -143,6 +143,8 @@ type httpConn struct {
 	addr string
 	conn net.Conn
 	r    *bufio.Reader
+	// body is that of the last answer.
+	body string
 }
 
 func dialHTTP(t testing.TB, addr string) *httpConn {
@@ -172,9 +174,11 @@ func (c *httpConn) do(t testing.TB, req policy.HTTPRequest) int {
 	if err != nil {
 		t.Fatalf("%+v: %v", req, err)
 	}
-	if _, err := io.Copy(io.Discard, res.Body); err != nil {
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
 		t.Fatal(err)
 	}
+	c.body = string(body)
 	if res.Close {
 		c.conn.Close()
 		*c = *dialHTTP(t, c.addr)
