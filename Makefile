@@ -64,7 +64,8 @@ fuzz: ## Every fuzz target for a while each (root; FUZZTIME=1h, TARGETS='FuzzDec
 	@FUZZTIME=$(FUZZTIME) hack/fuzz.sh $(TARGETS)
 
 .PHONY: bench
-bench: ## The benchmarks of the pure code
+bench: ## Measure: the data path beside other proxies (written to docs/performance.md), then the pure code (root)
+	go test -count=1 -timeout=60m -v -run TestDataPath ./test/bench -full -update
 	go test -run '^$$' -bench . -benchmem ./policy/... ./bpf/... ./xds/...
 
 ##@ Build it

@@ -1,10 +1,10 @@
 #!/bin/sh
-# Unpacks Debian's nginx and Apache where the attacks find them, without installing them (an
+# Unpacks Debian's nginx, Apache and HAProxy where the attacks and benchmarks find them, without installing them (an
 # installed one would be started), and prints the directory.
 set -eu
 
 dir=${SEPTUM_CACHE:-$HOME/.cache/septum}/servers
-if [ -x "$dir/usr/sbin/nginx" ] && [ -x "$dir/usr/sbin/apache2" ]; then
+if [ -x "$dir/usr/sbin/nginx" ] && [ -x "$dir/usr/sbin/apache2" ] && [ -x "$dir/usr/sbin/haproxy" ]; then
 	echo "$dir"
 	exit 0
 fi
@@ -14,7 +14,7 @@ flock 9
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work"
-packages='nginx apache2-bin libapr1 libaprutil1 liblua5.3-0 libjansson4'
+packages='nginx apache2-bin libapr1 libaprutil1 liblua5.3-0 libjansson4 haproxy libopentracing-c-wrapper0 libopentracing1'
 # shellcheck disable=SC2086 # a list
 apt-get download -q $packages >&2 || { apt-get update -qq >&2 && apt-get download -q $packages >&2; }
 for package in *.deb; do

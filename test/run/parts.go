@@ -27,7 +27,7 @@ type part struct {
 
 // apart are the packages that are not among the unit tests, as they need the kernel, a cluster or helm.
 func apart() []string {
-	return []string{"./bpf/...", "./enforcer/...", "./xds/envoy/...", "./test/conformance/...", "./test/attack/...", "./test/chart/...", "./test/flows/...", "./test/e2e/...", "./test/cluster/..."}
+	return []string{"./bpf/...", "./enforcer/...", "./xds/envoy/...", "./test/conformance/...", "./test/attack/...", "./test/bench/...", "./test/chart/...", "./test/flows/...", "./test/e2e/...", "./test/cluster/..."}
 }
 
 // parts are all parts, in the order in which they are begun when nothing makes them wait.
@@ -41,7 +41,7 @@ func parts() []part {
 		{Name: "unit", About: "pure code, in every package that needs no kernel", Needs: []string{"deps"},
 			Packages: []string{"./..."}, Except: apart(), Flags: []string{"-timeout=15m"}},
 		{Name: "kernel", About: "BPF programs, network namespaces and a real Envoy on this kernel", Needs: []string{"deps", "envoy"},
-			Packages: []string{"./bpf/...", "./enforcer/...", "./xds/envoy/...", "./test/conformance/...", "./test/attack/..."}, Flags: []string{"-count=1", "-p=1", "-timeout=20m"}},
+			Packages: []string{"./bpf/...", "./enforcer/...", "./xds/envoy/...", "./test/conformance/...", "./test/attack/...", "./test/bench/..."}, Flags: []string{"-count=1", "-p=1", "-timeout=20m"}},
 		{Name: "verify", About: "generated files are what their sources give", Needs: []string{"deps"}, Counts: true,
 			Command: []string{"make", "--no-print-directory", "verify"}},
 		{Name: "lint", About: "golangci-lint, with the import table", Needs: []string{"deps"}, Counts: true,
