@@ -105,13 +105,9 @@ func (c converter) request() *flowpb.Flow {
 	return f
 }
 
-// response is the flow of the server's answer, from the server to the client; none if
-// there was no answer.
-func (c converter) response() []*flowpb.Flow {
+// response is the flow of the server's answer, from the server to the client.
+func (c converter) response() *flowpb.Flow {
 	h := c.event.HTTP
-	if h.Code <= 0 {
-		return nil
-	}
 	f := c.base()
 	f.Type, f.EventType = flowpb.FlowType_L7, &flowpb.CiliumEventType{Type: typeL7}
 	f.Verdict, f.DropReasonDesc = flowpb.Verdict_FORWARDED, flowpb.DropReason_DROP_REASON_UNKNOWN
@@ -125,7 +121,7 @@ func (c converter) response() []*flowpb.Flow {
 	latency := max(h.Latency, 0)
 	f.L7 = &flowpb.Layer7{Type: flowpb.L7FlowType_RESPONSE, LatencyNs: uint64(latency), Record: &flowpb.Layer7_Http{Http: http}}
 	f.Summary = responseSummary(http.Protocol, h.Code, latency, http.Method, http.Url) //nolint:staticcheck // the CLI prints nothing else
-	return []*flowpb.Flow{f}
+	return f
 }
 
 func (c converter) http() *flowpb.HTTP {

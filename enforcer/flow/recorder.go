@@ -34,7 +34,7 @@ type Config struct {
 type Recorder struct {
 	config Config
 	ring   *ring
-	people people
+	people *people
 	start  time.Time
 	// streams has room for as many clients as may read at the same time.
 	streams chan struct{}
@@ -58,11 +58,14 @@ func New(c Config) (*Recorder, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	return &Recorder{config: c, ring: newRing(c.Room), start: c.Now(), streams: make(chan struct{}, maxStreams)}, nil
+	return &Recorder{config: c, ring: newRing(c.Room), people: &people{}, start: c.Now(), streams: make(chan struct{}, maxStreams)}, nil
 }
 
 // Know takes who is behind the addresses of the events to come.
-func (r *Recorder) Know(np policy.NodePolicy) { r.people = newPeople(np) }
+func (r *Recorder) Know(np policy.NodePolicy) {
+	p := newPeople(np)
+	r.people = &p
+}
 
 // Add keeps the flows of an event. Responsible are the policies that a verdict without a
 // rule is laid to: those that select the pod and let nobody else in.
@@ -76,8 +79,7 @@ func (r *Recorder) Add(e policy.Event, responsible []policy.Ref) {
 	if e.Rule != (policy.RuleID{}) {
 		responsible = []policy.Ref{e.Rule.Policy}
 	}
-	c := converter{event: e, by: responsible, people: &r.people, queries: r.config.Queries}
-	r.ring.add(c.flows()...)
+	r.ring.add(converter{event: e, by: responsible, people: r.people, queries: r.config.Queries})
 }
 
 // flows of one event share what c holds.
@@ -88,21 +90,29 @@ type converter struct {
 	queries bool
 }
 
-// flows are, of a request, the request, its response if it went on, and a policy verdict if
+// part makes one of an event's flows.
+type part func(converter) *flowpb.Flow
+
+// parts are, of a request, the request, its response if it went on, and a policy verdict if
 // it was refused; of a connection the policy verdict, and the drop.
-func (c converter) flows() []*flowpb.Flow {
+func (c converter) parts() []part {
 	e := c.event
+	answered := e.HTTP != nil && e.HTTP.Code > 0
 	switch {
 	case e.HTTP != nil && e.Verdict == policy.Denied:
-		return []*flowpb.Flow{c.verdict(), c.request()}
+		return []part{converter.verdict, converter.request}
+	case e.HTTP != nil && e.Verdict == policy.Audited && answered:
+		return []part{converter.verdict, converter.request, converter.response}
 	case e.HTTP != nil && e.Verdict == policy.Audited:
-		return append([]*flowpb.Flow{c.verdict(), c.request()}, c.response()...)
+		return []part{converter.verdict, converter.request}
+	case answered:
+		return []part{converter.request, converter.response}
 	case e.HTTP != nil:
-		return append([]*flowpb.Flow{c.request()}, c.response()...)
+		return []part{converter.request}
 	case e.Verdict == policy.Denied && byPolicy(e.DropReason):
-		return []*flowpb.Flow{c.verdict(), c.drop()}
+		return []part{converter.verdict, converter.drop}
 	case e.Verdict == policy.Denied:
-		return []*flowpb.Flow{c.drop()}
+		return []part{converter.drop}
 	}
-	return []*flowpb.Flow{c.verdict()}
+	return []part{converter.verdict}
 }

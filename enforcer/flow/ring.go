@@ -1,47 +1,70 @@
 package flow
 
 import (
-	"sync"
+	"sync/atomic"
 
 	flowpb "github.com/cilium/cilium/api/v1/flow"
 )
 
-// ring holds the last flows, by the number that each was given: the first ever has 0.
-// Flows in it are not changed any more.
-type ring struct {
-	mu    sync.Mutex
-	flows []*flowpb.Flow
-	// next is the number of the flow to come.
-	next uint64
-	// grown is closed when a flow comes; nil while nobody waits.
-	grown chan struct{}
+// record is an event in the ring: the numbers of its flows begin at first. It is not changed
+// any more. Flows are made of it when somebody reads them: most never are.
+type record struct {
+	first uint64
+	converter
+	parts []part
 }
 
-func newRing(room int) *ring { return &ring{flows: make([]*flowpb.Flow, room)} }
+func (r *record) holds(number uint64) bool {
+	return number >= r.first && number < r.first+uint64(len(r.parts))
+}
 
-func (r *ring) add(flows ...*flowpb.Flow) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, f := range flows {
-		r.flows[r.next%uint64(len(r.flows))] = f
-		r.next++
+func (r *record) flow(number uint64) *flowpb.Flow { return r.parts[number-r.first](r.converter) }
+
+// ring holds the last flows, by the number that each was given: the first ever has 0. One
+// goroutine adds, any others may read; nobody waits for a lock.
+type ring struct {
+	slots []atomic.Pointer[record]
+	// next is the number of the flow to come.
+	next atomic.Uint64
+	// grown is closed when a flow comes; nil while nobody waits.
+	grown atomic.Pointer[chan struct{}]
+}
+
+func newRing(room int) *ring { return &ring{slots: make([]atomic.Pointer[record], room)} }
+
+func (r *ring) slot(number uint64) *atomic.Pointer[record] {
+	return &r.slots[number%uint64(len(r.slots))]
+}
+
+func (r *ring) add(c converter) {
+	rec := &record{first: r.next.Load(), converter: c, parts: c.parts()}
+	end := rec.first + uint64(len(rec.parts))
+	for n := rec.first; n < end; n++ {
+		r.slot(n).Store(rec)
 	}
-	if r.grown != nil {
-		close(r.grown)
-		r.grown = nil
+	r.next.Store(end)
+	if grown := r.grown.Swap(nil); grown != nil {
+		close(*grown)
 	}
 }
 
 // read appends to buf the flows from a number on, as many as buf has room for, and returns
 // them with the number to go on from, and how many of those asked for are gone.
 func (r *ring) read(from uint64, buf []*flowpb.Flow) (flows []*flowpb.Flow, next, lost uint64) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if oldest := r.oldest(); from < oldest {
+	oldest, end := r.bounds()
+	if from < oldest {
 		lost, from = oldest-from, oldest
 	}
-	for from < r.next && len(buf) < cap(buf) {
-		buf = append(buf, r.flows[from%uint64(len(r.flows))])
+	for from < end && len(buf) < cap(buf) {
+		rec := r.slot(from).Load()
+		if !rec.holds(from) { // overwritten meanwhile
+			if len(buf) > 0 {
+				break
+			}
+			lost, from = lost+1, from+1
+			continue
+		}
+		buf = append(buf, rec.flow(from))
 		from++
 	}
 	return buf, from, lost
@@ -49,31 +72,32 @@ func (r *ring) read(from uint64, buf []*flowpb.Flow) (flows []*flowpb.Flow, next
 
 // bounds are the numbers of the oldest flow that is kept and of the one to come.
 func (r *ring) bounds() (oldest, next uint64) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.oldest(), r.next
-}
-
-func (r *ring) oldest() uint64 {
-	if room := uint64(len(r.flows)); r.next > room {
-		return r.next - room
+	next = r.next.Load()
+	if room := uint64(len(r.slots)); next > room {
+		return next - room, next
 	}
-	return 0
+	return 0, next
 }
 
 // wait returns a channel that is closed once the flow with that number is there.
 func (r *ring) wait(number uint64) <-chan struct{} {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.next > number {
-		there := make(chan struct{})
-		close(there)
-		return there
+	mine := make(chan struct{})
+	for {
+		there := r.grown.Load()
+		if there == nil {
+			if !r.grown.CompareAndSwap(nil, &mine) {
+				continue
+			}
+			there = &mine
+		}
+		// The flow may have come before there was a channel to close.
+		if r.next.Load() > number {
+			come := make(chan struct{})
+			close(come)
+			return come
+		}
+		return *there
 	}
-	if r.grown == nil {
-		r.grown = make(chan struct{})
-	}
-	return r.grown
 }
 
 // each calls do for every flow that is kept.

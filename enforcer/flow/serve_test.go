@@ -155,10 +155,7 @@ func TestFollow(t *testing.T) {
 func awaitStream(t *testing.T, r *Recorder) {
 	t.Helper()
 	for range 5000 {
-		r.ring.mu.Lock()
-		waits := r.ring.grown != nil
-		r.ring.mu.Unlock()
-		if waits {
+		if r.ring.grown.Load() != nil {
 			return
 		}
 		time.Sleep(time.Millisecond)
