@@ -65,6 +65,7 @@ func (r *runner) enforce(np policy.NodePolicy) {
 	r.numbers = policy.Numbers{}
 	r.install(np)
 	forget[septumConnKey, septumConn](r.t, r.objs.Conns)
+	forget[septumConnKey, septumConn](r.t, r.objs.Datagrams)
 }
 
 // install makes a node's policy that of the maps, and leaves the connections.

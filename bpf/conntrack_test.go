@@ -34,16 +34,13 @@ func verdictOf(rule uint32, v policy.Verdict, class uint16) func(*State) {
 // age makes every connection as old as if nothing had been seen of it for ten minutes.
 func age(r *runner) {
 	r.t.Helper()
-	var keys []septumConnKey
-	var conns []septumConn
-	var k septumConnKey
-	var c septumConn
-	for it := r.objs.Conns.Iterate(); it.Next(&k, &c); {
-		keys, conns = append(keys, k), append(conns, c)
-	}
-	for i, c := range conns {
-		c.Seen -= 600e9
-		must(r.t, r.objs.Conns.Put(keys[i], c))
+	for _, m := range []*ebpf.Map{r.objs.Conns, r.objs.Datagrams} {
+		conns, err := readMap[septumConnKey, septumConn](m)
+		must(r.t, err)
+		for k, c := range conns {
+			c.Seen -= 600e9
+			must(r.t, m.Put(k, c))
+		}
 	}
 }
 
@@ -205,10 +202,10 @@ func TestUpstreamLeg(t *testing.T) {
 		fromPod("the server's reply to the proxy still", tcp(server4+":80", l7Peer+":12000", ack), redirect, ""),
 	})
 	for name, change := range map[string]func([]byte){
-		"no leg":         func(b []byte) { b[11] = 0 },
-		"another leg":    func(b []byte) { b[11] = 5 },
-		"no pod of ours": func(b []byte) { b[14+19] = 99 },
-		"no TCP":         func(b []byte) { b[14+9] = unix.IPPROTO_UDP },
+		"no leg":              func(b []byte) { b[11] = 0 },
+		"another leg":         func(b []byte) { b[11] = 5 },
+		"no pod of ours":      func(b []byte) { b[14+19] = 99 },
+		"neither TCP nor UDP": func(b []byte) { b[14+9] = unix.IPPROTO_SCTP },
 	} {
 		frame := bytes.Clone(data)
 		change(frame)

@@ -60,8 +60,10 @@ func (d *Datapath) AttachProxy(p ProxyLink) error {
 	if err := hooks[0].attach(); err != nil {
 		return fmt.Errorf("proxy's host side: %w", err)
 	}
-	if err := inNetNS(p.NetNS, hooks[1].attach); err != nil {
-		return fmt.Errorf("proxy's side: %w", err)
+	for _, hook := range hooks[1:] {
+		if err := inNetNS(p.NetNS, hook.attach); err != nil {
+			return fmt.Errorf("proxy's side: %w", err)
+		}
 	}
 	if err := d.attachSteer(p.NetNS); err != nil {
 		return fmt.Errorf("attach sk_lookup: %w", err)
@@ -112,6 +114,7 @@ func (d *Datapath) proxyHooks(p ProxyLink) []tcxHook {
 	return []tcxHook{
 		{pin: pin("host-ingress"), ifindex: p.HostIfindex, program: d.objs.ProxyHost, attachType: ebpf.AttachTCXIngress},
 		{pin: pin("proxy-egress"), ifindex: p.ProxyIfindex, program: d.objs.ProxyOut, attachType: ebpf.AttachTCXEgress},
+		{pin: pin("proxy-ingress"), ifindex: p.ProxyIfindex, program: d.objs.ProxyIn, attachType: ebpf.AttachTCXIngress},
 	}
 }
 

@@ -219,6 +219,7 @@ const (
 	septumMapConfig     = "config"
 	septumMapConns      = "conns"
 	septumMapCounters   = "counters"
+	septumMapDatagrams  = "datagrams"
 	septumMapDrops      = "drops"
 	septumMapEndpoints  = "endpoints"
 	septumMapEvents     = "events"
@@ -234,6 +235,7 @@ const (
 	septumProgFromPod   = "from_pod"
 	septumProgOnListen  = "on_listen"
 	septumProgProxyHost = "proxy_host"
+	septumProgProxyIn   = "proxy_in"
 	septumProgProxyOut  = "proxy_out"
 	septumProgSteer     = "steer"
 	septumProgToPod     = "to_pod"
@@ -284,6 +286,7 @@ type septumProgramSpecs struct {
 	FromPod   *ebpf.ProgramSpec `ebpf:"from_pod"`
 	OnListen  *ebpf.ProgramSpec `ebpf:"on_listen"`
 	ProxyHost *ebpf.ProgramSpec `ebpf:"proxy_host"`
+	ProxyIn   *ebpf.ProgramSpec `ebpf:"proxy_in"`
 	ProxyOut  *ebpf.ProgramSpec `ebpf:"proxy_out"`
 	Steer     *ebpf.ProgramSpec `ebpf:"steer"`
 	ToPod     *ebpf.ProgramSpec `ebpf:"to_pod"`
@@ -297,6 +300,7 @@ type septumMapSpecs struct {
 	Config     *ebpf.MapSpec `ebpf:"config"`
 	Conns      *ebpf.MapSpec `ebpf:"conns"`
 	Counters   *ebpf.MapSpec `ebpf:"counters"`
+	Datagrams  *ebpf.MapSpec `ebpf:"datagrams"`
 	Drops      *ebpf.MapSpec `ebpf:"drops"`
 	Endpoints  *ebpf.MapSpec `ebpf:"endpoints"`
 	Events     *ebpf.MapSpec `ebpf:"events"`
@@ -341,6 +345,7 @@ type septumMaps struct {
 	Config     *ebpf.Map `ebpf:"config"`
 	Conns      *ebpf.Map `ebpf:"conns"`
 	Counters   *ebpf.Map `ebpf:"counters"`
+	Datagrams  *ebpf.Map `ebpf:"datagrams"`
 	Drops      *ebpf.Map `ebpf:"drops"`
 	Endpoints  *ebpf.Map `ebpf:"endpoints"`
 	Events     *ebpf.Map `ebpf:"events"`
@@ -361,6 +366,7 @@ func (m *septumMaps) Close() error {
 		m.Config,
 		m.Conns,
 		m.Counters,
+		m.Datagrams,
 		m.Drops,
 		m.Endpoints,
 		m.Events,
@@ -389,6 +395,7 @@ type septumPrograms struct {
 	FromPod   *ebpf.Program `ebpf:"from_pod"`
 	OnListen  *ebpf.Program `ebpf:"on_listen"`
 	ProxyHost *ebpf.Program `ebpf:"proxy_host"`
+	ProxyIn   *ebpf.Program `ebpf:"proxy_in"`
 	ProxyOut  *ebpf.Program `ebpf:"proxy_out"`
 	Steer     *ebpf.Program `ebpf:"steer"`
 	ToPod     *ebpf.Program `ebpf:"to_pod"`
@@ -399,6 +406,7 @@ func (p *septumPrograms) Close() error {
 		p.FromPod,
 		p.OnListen,
 		p.ProxyHost,
+		p.ProxyIn,
 		p.ProxyOut,
 		p.Steer,
 		p.ToPod,

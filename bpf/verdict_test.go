@@ -59,6 +59,7 @@ func testState() State {
 			echo(1, unix.IPPROTO_ICMPV6, 128),
 			entry(1, 2, unix.IPPROTO_TCP, 8080, policy.Forwarded, 4),
 			entry(1, 3, unix.IPPROTO_UDP, 80, policy.Redirected, 5),
+			entry(1, 3, unix.IPPROTO_SCTP, 80, policy.Redirected, 5),
 			entry(1, 100, unix.IPPROTO_TCP, 80, policy.Redirected, 5),
 			entry(1, 101, unix.IPPROTO_TCP, 80, policy.Forwarded, 6),
 			entry(1, 101, unix.IPPROTO_SCTP, 80, policy.Forwarded, 6),
@@ -106,7 +107,8 @@ func TestVerdicts(t *testing.T) {
 			toPod("syn", tcp(l7Peer+":4000", server80, syn), redirect, ""),
 			toPod("data", tcp(l7Peer+":4000", server80, ack), redirect, ""),
 			fromPod("the server beside the proxy", tcp(server80, l7Peer+":4000", ack), drop, "midstream"),
-			toPod("udp cannot be", udp("10.0.1.77:4000", server80), drop, "unsupported"),
+			toPod("a datagram", udp("10.0.1.77:4000", server80), redirect, ""),
+			toPod("sctp cannot be", udp("10.0.1.77:4000", server80).with(func(f *frame) { f.proto = unix.IPPROTO_SCTP }), drop, "unsupported"),
 		}},
 		{"no proxy, no redirected traffic", []step{
 			toPod("syn", tcp(l7Peer+":4000", server80, syn), redirect, ""),

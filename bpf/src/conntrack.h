@@ -41,26 +41,48 @@ static __always_inline __u16 judged_port(const struct conn_key *k, const struct 
 	return is_icmp(p) ? bpf_htons(p->icmp << 8) : server_port(k, direction);
 }
 
-/* Legs of proxied connections never run out: their other end is the proxy's kernel, which
+/* Legs of proxied TCP connections never run out: their other end is the proxy's kernel, which
  * answers what it does not know with a reset. */
 static __always_inline int conn_expired(const struct conn *c, __u8 protocol, __u64 now)
 {
 	__u64 idle = now - c->seen;
 
-	if (c->flags & (CONN_DOWN | CONN_UP))
-		return 0;
 	if (protocol != IPPROTO_TCP)
 		return idle > DATAGRAM_IDLE;
+	if (c->flags & (CONN_DOWN | CONN_UP))
+		return 0;
 	if ((c->flags & (CONN_RST | CONN_CUT)) || !(c->flags & CONN_REPLIED) ||
 	    (c->flags & (CONN_FIN_FORWARD | CONN_FIN_REPLY)) == (CONN_FIN_FORWARD | CONN_FIN_REPLY))
 		return idle > CLOSED_IDLE;
 	return 0;
 }
 
+static __always_inline struct conn *conn_get(const struct conn_key *k)
+{
+	if (k->protocol == IPPROTO_TCP)
+		return bpf_map_lookup_elem(&conns, k);
+	return bpf_map_lookup_elem(&datagrams, k);
+}
+
+static __always_inline long conn_put(const struct conn_key *k, const struct conn *c)
+{
+	if (k->protocol == IPPROTO_TCP)
+		return bpf_map_update_elem(&conns, k, c, BPF_ANY);
+	return bpf_map_update_elem(&datagrams, k, c, BPF_ANY);
+}
+
+static __always_inline void conn_forget(const struct conn_key *k)
+{
+	if (k->protocol == IPPROTO_TCP)
+		bpf_map_delete_elem(&conns, k);
+	else
+		bpf_map_delete_elem(&datagrams, k);
+}
+
 static __always_inline struct conn *conn_lookup(const struct conn_key *k, __u32 endpoint,
 						__u64 now)
 {
-	struct conn *c = bpf_map_lookup_elem(&conns, k);
+	struct conn *c = conn_get(k);
 
 	if (!c || c->endpoint != endpoint || conn_expired(c, k->protocol, now))
 		return NULL;

@@ -78,6 +78,15 @@ struct {
 	__type(value, struct conn);
 } conns SEC(".maps");
 
+/* Connections of other protocols than TCP: each DNS lookup is one, and many of them must not
+ * push out what is known of TCP. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 1 << 16);
+	__type(key, struct conn_key);
+	__type(value, struct conn);
+} datagrams SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 1 << 14);

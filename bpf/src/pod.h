@@ -91,7 +91,7 @@ static __always_inline int conn_begin(struct visit *v, const struct node_config 
 		.flags = flags,
 	};
 
-	return bpf_map_update_elem(&conns, &v->key, &c, BPF_ANY);
+	return conn_put(&v->key, &c);
 }
 
 /* A TCP packet of no known connection may be a server's reply. It may only be taken for a
@@ -147,7 +147,9 @@ static __always_inline int first_packet(struct __sk_buff *skb, struct visit *v,
 			count_drop(reason);
 		else
 			drop(v, reason);
-		return reason == REASON_NO_LISTENER ? refuse(skb, v, cfg) : TCX_DROP;
+		if (reason == REASON_NO_LISTENER && v->p.protocol == IPPROTO_TCP)
+			return refuse(skb, v, cfg);
+		return TCX_DROP;
 	case VERDICT_REDIRECTED:
 		if (conn_begin(v, cfg, CONN_DOWN | (old ? old->flags & CONN_UP : 0)))
 			return drop(v, REASON_MIDSTREAM);
@@ -213,7 +215,7 @@ static __always_inline int next_packet(struct __sk_buff *skb, struct visit *v,
 		 * the class's listener ends them. */
 		drop(v, reason);
 		if (c->flags & (CONN_DOWN | CONN_UP) || v->p.protocol != IPPROTO_TCP) {
-			bpf_map_delete_elem(&conns, &v->key);
+			conn_forget(&v->key);
 			return TCX_DROP;
 		}
 		c->flags |= CONN_CUT;
@@ -297,6 +299,15 @@ static __always_inline int is_borrowed(const struct visit *v)
 	return identity >= IDENTITY_POD_FIRST && identity < IDENTITY_POD_END;
 }
 
+/* A datagram for the proxy belongs to nothing that began before: after a change it may go to
+ * another class, or anywhere, without being lost. */
+static __always_inline int is_new_question(const struct visit *v, const struct node_config *cfg,
+					   const struct conn *c)
+{
+	return v->p.protocol == IPPROTO_UDP && (c->flags & CONN_DOWN) &&
+	       c->direction == v->q.hook && c->generation != cfg->generation;
+}
+
 static __always_inline int enforce(struct __sk_buff *skb, __u8 hook)
 {
 	struct node_config *cfg = config_get();
@@ -351,7 +362,7 @@ static __always_inline int enforce(struct __sk_buff *skb, __u8 hook)
 		return to_proxy(skb, cfg, hook, leg_of(c->direction, c->direction == hook));
 	}
 	c = conn_lookup(&v.key, v.q.ep.number, v.now);
-	if (!c || is_syn(&v.p))
+	if (!c || is_syn(&v.p) || is_new_question(&v, cfg, c))
 		return first_packet(skb, &v, cfg, c);
 	return next_packet(skb, &v, cfg, c);
 }

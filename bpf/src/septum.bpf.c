@@ -3,6 +3,7 @@
  * before the programs of the CNI. */
 
 #include <linux/bpf.h>
+#include <linux/in.h>
 #include <linux/pkt_cls.h>
 #include <bpf/bpf_helpers.h>
 #include "pod.h"
@@ -77,9 +78,74 @@ static __always_inline void addrs_from_ctx(struct bpf_sk_lookup *ctx, struct add
 /* The class of the connection that begins, which the pod's program has noted. */
 static __always_inline __u16 class_port_of(struct conn_key *key)
 {
-	struct conn *c = bpf_map_lookup_elem(&conns, key);
+	struct conn *c = conn_get(key);
 
 	return c && (c->flags & CONN_DOWN) ? c->class_port : 0;
+}
+
+/* A socket that the proxy has bound to its loopback address, for datagrams of a class. */
+static __always_inline struct bpf_sock *datagram_socket(struct __sk_buff *skb,
+							const struct packet *p, __u16 class_port)
+{
+	struct bpf_sock_tuple t = {};
+
+	if (p->ipv6) {
+		t.ipv6.daddr[3] = bpf_htonl(1);
+		t.ipv6.dport = bpf_htons(class_port);
+		return bpf_sk_lookup_udp(skb, &t, sizeof(t.ipv6), BPF_F_CURRENT_NETNS, 0);
+	}
+	t.ipv4.daddr = bpf_htonl(INADDR_LOOPBACK);
+	t.ipv4.dport = bpf_htons(class_port);
+	return bpf_sk_lookup_udp(skb, &t, sizeof(t.ipv4), BPF_F_CURRENT_NETNS, 0);
+}
+
+/* l7p1, ingress: a client's datagram → its class's socket. Nothing listens for a datagram that
+ * sk_lookup could be told of, as sock_ops does for TCP. A question in fragments is dropped:
+ * what is put together again has no class. */
+static __always_inline int datagram_in(struct __sk_buff *skb)
+{
+	struct packet p = {};
+	struct conn_key key;
+	struct bpf_sock *sk;
+	struct conn *c;
+	__u8 leg = 0;
+	long err;
+
+	if (parse(skb, &p) != PARSED_IP || p.protocol != IPPROTO_UDP ||
+	    bpf_skb_load_bytes(skb, 11, &leg, 1))
+		return TCX_NEXT;
+	if (leg != LEG_INGRESS_DOWN && leg != LEG_EGRESS_DOWN)
+		return TCX_NEXT;
+	if (p.fragment != FRAGMENT_NONE) {
+		count_drop(REASON_FRAGMENT);
+		return TCX_DROP;
+	}
+	conn_key_from(&key, &p, leg == LEG_INGRESS_DOWN ? DIRECTION_INGRESS : DIRECTION_EGRESS);
+	c = conn_get(&key);
+	sk = c && (c->flags & CONN_DOWN) ? datagram_socket(skb, &p, c->class_port) : NULL;
+	if (!sk) {
+		count_drop(REASON_NO_LISTENER);
+		return TCX_DROP;
+	}
+	err = bpf_sk_assign(skb, sk, 0);
+	bpf_sk_release(sk);
+	return err ? TCX_DROP : TCX_NEXT;
+}
+
+SEC("tcx/ingress")
+int proxy_in(struct __sk_buff *skb)
+{
+	return datagram_in(skb);
+}
+
+static __always_inline int is_loopback(const struct addr *a)
+{
+	struct addr mapped, ipv6 = {};
+
+	addr_from_ipv4(&mapped, bpf_htonl(INADDR_LOOPBACK));
+	ipv6.b[15] = 1;
+	return !__builtin_memcmp(a, &mapped, sizeof(*a)) ||
+	       !__builtin_memcmp(a, &ipv6, sizeof(*a));
 }
 
 /* The proxy's namespace: a packet over l7p1 that no socket owns → its class's listener. */
@@ -94,9 +160,13 @@ int steer(struct bpf_sk_lookup *ctx)
 	__u16 port;
 	long err;
 
-	if (!cfg || ctx->protocol != IPPROTO_TCP || ctx->ingress_ifindex != cfg->l7p1_ifindex)
+	if (!cfg || ctx->ingress_ifindex != cfg->l7p1_ifindex)
 		return SK_PASS;
 	addrs_from_ctx(ctx, &local, &remote);
+	/* An answer to no connected socket, or a datagram that proxy_in has not seen. What is
+	 * addressed to loopback is proxy_in's own look-up, and cannot come over the veth. */
+	if (ctx->protocol != IPPROTO_TCP)
+		return is_loopback(&local) ? SK_PASS : SK_DROP;
 	/* The pod is the server on ingress, and the client on egress. */
 	key.pod = local;
 	key.peer = remote;

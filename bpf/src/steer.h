@@ -65,10 +65,11 @@ static __always_inline int to_proxy(struct __sk_buff *skb, const struct node_con
 static __always_inline void upstream_note(const struct node_config *cfg, const struct conn_key *key,
 					  __u32 endpoint, __u8 direction, __u8 leg)
 {
-	struct conn *old = bpf_map_lookup_elem(&conns, key);
+	struct conn *old = conn_get(key);
 
 	if (old && old->endpoint == endpoint && (old->flags & CONN_DOWN)) {
 		old->flags |= CONN_UP;
+		old->seen = bpf_ktime_get_ns();
 		return;
 	}
 	struct conn c = {
@@ -79,7 +80,16 @@ static __always_inline void upstream_note(const struct node_config *cfg, const s
 		.direction = direction,
 		.flags = CONN_UP,
 	};
-	bpf_map_update_elem(&conns, key, &c, BPF_ANY);
+	conn_put(key, &c);
+}
+
+/* What the proxy sends: TCP, which it never cuts into fragments, and datagrams, which may be
+ * longer than a frame. */
+static __always_inline int is_proxied(const struct packet *p)
+{
+	if (p->protocol == IPPROTO_TCP)
+		return p->fragment == FRAGMENT_NONE;
+	return p->protocol == IPPROTO_UDP;
 }
 
 /* A frame from the proxy → the pod's own veth: to the pod, or as if the pod had sent it. */
@@ -93,7 +103,7 @@ static __always_inline int from_proxy(struct __sk_buff *skb, const struct node_c
 	int as_pod;
 
 	if (bpf_skb_load_bytes(skb, 11, &leg, 1) || parse(skb, &p) != PARSED_IP ||
-	    p.protocol != IPPROTO_TCP || p.fragment != FRAGMENT_NONE ||
+	    !is_proxied(&p) ||
 	    leg < LEG_INGRESS_DOWN || leg > LEG_EGRESS_UP)
 		return TCX_DROP;
 	as_pod = leg == LEG_INGRESS_DOWN || leg == LEG_EGRESS_UP;
@@ -103,7 +113,8 @@ static __always_inline int from_proxy(struct __sk_buff *skb, const struct node_c
 	ep = bpf_map_lookup_elem(&endpoints, &key.pod);
 	if (!pod || !ep)
 		return TCX_DROP;
-	if ((leg == LEG_INGRESS_UP || leg == LEG_EGRESS_UP) && !(p.tcp & TCP_RST)) {
+	if ((leg == LEG_INGRESS_UP || leg == LEG_EGRESS_UP) && !(p.tcp & TCP_RST) &&
+	    p.fragment != FRAGMENT_LATER) {
 		struct conn *c = NULL;
 
 		if (!is_syn(&p))

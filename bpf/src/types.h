@@ -38,7 +38,7 @@ enum reason {
 	REASON_CUT = 10,	/* an open connection that a new policy denies or redirects */
 	REASON_NO_PROXY = 11,	/* redirected, and there is no proxy */
 	REASON_NO_LISTENER = 12, /* redirected, and the proxy does not listen for the class */
-	REASON_UNSUPPORTED = 13, /* redirected, and not TCP */
+	REASON_UNSUPPORTED = 13, /* redirected, and neither TCP nor UDP */
 	REASON_PROXY_FRAME = 14, /* a frame from the proxy that belongs to no leg or pod */
 	REASON_EVENT_LOST = 15,	/* no drop: an event that found the ring full */
 	REASON_MAX = 16,

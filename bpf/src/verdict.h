@@ -112,7 +112,8 @@ static __noinline int judge(const struct question *q, const struct conn_key *key
 	} else {
 		d->verdict = VERDICT_DENIED;
 	}
-	if (d->verdict == VERDICT_REDIRECTED && key->protocol != IPPROTO_TCP) {
+	if (d->verdict == VERDICT_REDIRECTED && key->protocol != IPPROTO_TCP &&
+	    key->protocol != IPPROTO_UDP) {
 		d->verdict = VERDICT_DENIED;
 		d->reason = REASON_UNSUPPORTED;
 	} else if (d->verdict == VERDICT_DENIED) {
