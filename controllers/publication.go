@@ -133,6 +133,9 @@ func partsOf(np policy.NodePolicy, selected map[policy.Ref][]policy.Selected) ma
 		for _, rule := range class.HTTP {
 			proxied[rule.ID.Policy] = true
 		}
+		for _, rule := range class.TLS {
+			proxied[rule.ID.Policy] = true
+		}
 	}
 	out := make(map[policy.Ref]nodePart, len(np.Applied))
 	for _, applied := range np.Applied {

@@ -112,7 +112,11 @@ func since(was, now uint64) uint64 {
 
 // request counts what Envoy judged.
 func (e *Enforcer) request(ev policy.Event) {
-	e.config.Metrics.verdicts(kindHTTP, ev.Verdict, 1)
+	kind, method := kindTLS, ""
+	if ev.HTTP != nil {
+		kind, method = kindHTTP, ev.HTTP.Method
+	}
+	e.config.Metrics.verdicts(kind, ev.Verdict, 1)
 	refs := []policy.Ref{ev.Rule.Policy}
 	if ev.Rule == (policy.RuleID{}) {
 		refs = e.responsible(ev.Direction, ev.Src.Addr(), ev.Dst.Addr())
@@ -121,7 +125,7 @@ func (e *Enforcer) request(ev policy.Event) {
 	if ev.Verdict == policy.Denied {
 		e.counts.denied(refs, e.deniedRequest(ev))
 		e.config.Log.V(1).Info("request denied", "direction", directionName(ev.Direction), "source", ev.Src.String(), "destination", ev.Dst.String(),
-			"method", ev.HTTP.Method, "policy", ev.Rule.Policy.Name, "rule", ev.Rule.Path, "reason", ev.DropReason)
+			"kind", kind, "method", method, "policy", ev.Rule.Policy.Name, "rule", ev.Rule.Path, "reason", ev.DropReason)
 	}
 }
 

@@ -59,6 +59,12 @@ func (e *Enforcer) deniedRequest(ev policy.Event) denial {
 		path, _, _ = strings.Cut(ev.HTTP.Path, "?") // a query may hold secrets
 		method, path = printable(ev.HTTP.Method, maxMethod), " "+printable(path, maxPath)
 	}
+	if ev.TLS != nil && ev.HTTP == nil {
+		method, path = "TCP without a TLS server name", ""
+		if ev.TLS.ServerName != "" {
+			method, path = "TLS", " "+printable(ev.TLS.ServerName, maxPath)
+		}
+	}
 	return denial{
 		at:   ev.Time.UnixNano(),
 		what: strings.TrimSpace(e.route(ev.Src, ev.Dst, true) + " " + method + path),

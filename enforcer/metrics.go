@@ -15,6 +15,7 @@ import (
 const (
 	kindL4   = "l4"
 	kindHTTP = "http"
+	kindTLS  = "tls"
 )
 
 // stale is how long the loop may be busy before it counts as hung: Envoy is never waited

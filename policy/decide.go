@@ -39,7 +39,7 @@ func (t Table) decide(np NodePolicy, req Request) Decision {
 	case e.Verdict != Redirected:
 		return refuse(t.Audit, first(e.Rules), "unknown verdict")
 	}
-	if req.HTTP == nil && req.DNS == nil {
+	if req.HTTP == nil && req.DNS == nil && req.TLS == nil {
 		return Decision{Verdict: Redirected, Rule: first(e.Rules), Class: e.Class, Reason: "layer 7 rules decide"}
 	}
 	n := slices.IndexFunc(np.Classes, func(c Class) bool { return c.ID == e.Class })
@@ -51,9 +51,14 @@ func (t Table) decide(np NodePolicy, req Request) Decision {
 	return d
 }
 
-// decide judges a request that is of the class's kind: what is not is no valid request.
+// decide judges a request that is of the class's kind: what is not is no valid request. A
+// request inside of TLS is not seen.
 func (c Class) decide(req Request) Decision {
 	switch dns := len(c.DNS) > 0; {
+	case c.IsTLS():
+		return c.DecideTLS(req.TLS)
+	case req.TLS != nil:
+		return Decision{Verdict: Denied, Reason: "TLS where the rules are about what is inside"}
 	case req.DNS != nil && dns:
 		return c.DecideDNS(*req.DNS)
 	case req.HTTP != nil && !dns:

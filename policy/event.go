@@ -18,6 +18,8 @@ type Request struct {
 	HTTP *HTTPRequest
 	// DNS is nil for everything but a question to a DNS server.
 	DNS *DNSRequest
+	// TLS is nil for a connection that is not TLS, or of which nothing is known yet.
+	TLS *TLSRequest
 }
 
 // HTTPRequest is an HTTP request as a proxy reads it.
@@ -57,6 +59,8 @@ type Event struct {
 	DropReason string
 	// HTTP is nil for events on layers 3 and 4.
 	HTTP *HTTPEvent
+	// TLS is nil for events that are not about a TLS connection.
+	TLS *TLSEvent
 }
 
 // EventSource is the backend that gave a verdict.
@@ -67,6 +71,12 @@ const (
 	SourceBPF   EventSource = 0
 	SourceEnvoy EventSource = 1
 )
+
+// TLSEvent is the TLS part of an Event.
+type TLSEvent struct {
+	// ServerName is the name that the client asked for; "" for none.
+	ServerName string
+}
 
 // HTTPEvent is the HTTP part of an Event.
 type HTTPEvent struct {

@@ -145,6 +145,7 @@ func (f *folder) class(l4, l7 []*rule) ClassID {
 		keys = append(keys, "allow all", allowAll.key)
 	}
 	out.ID = ClassID(shortHash(keys))
+	f.tls(out, l7)
 	slices.SortFunc(out.HTTP, func(a, b HTTPRule) int { return CompareRuleIDs(a.ID, b.ID) })
 	slices.SortFunc(out.DNS, func(a, b DNSRule) int { return CompareRuleIDs(a.ID, b.ID) })
 	if _, ok := f.classes[out.ID]; !ok {
@@ -161,6 +162,8 @@ func isAudited(l7 L7) bool {
 	case *HTTP:
 		return l7.Audit
 	case *DNS:
+		return l7.Audit
+	case *TLS:
 		return l7.Audit
 	}
 	return false

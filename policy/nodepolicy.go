@@ -97,6 +97,8 @@ type Class struct {
 	HTTP []HTTPRule
 	// DNS are the rules, sorted by ID, of a class of DNS rules.
 	DNS []DNSRule
+	// TLS are the rules on server names, sorted by ID. A class has rules of one kind.
+	TLS []TLSRule
 	// AllowAll is set when an L4 rule allows what no HTTP rule denies: everything else
 	// goes on and is seen. It is the L4 rule that does so.
 	AllowAll *RuleID

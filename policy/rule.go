@@ -138,7 +138,7 @@ const (
 	DoesNotExist Operator = 3
 )
 
-// L7 is the layer 7 part of a rule: one of *HTTP and *DNS (and later *Kafka, *TLS).
+// L7 is the layer 7 part of a rule: one of *HTTP, *DNS and *TLS (and later *Kafka).
 type L7 interface{ isL7() }
 
 // HTTP allows the requests that match one of its rules; gRPC rules are HTTP rules on

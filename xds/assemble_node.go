@@ -120,6 +120,13 @@ func classFromProto(in *septumpb.Class) (policy.Class, error) {
 		}
 		out.AllowAll = &rule
 	}
+	for i, r := range in.GetTls() {
+		rule, err := tlsFromProto(r)
+		if err != nil {
+			return out, fmt.Errorf("tls[%d]: %w", i, err)
+		}
+		out.TLS = append(out.TLS, rule)
+	}
 	for i, r := range in.GetHttp() {
 		rule, err := httpFromProto(r)
 		if err != nil {

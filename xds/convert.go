@@ -133,6 +133,9 @@ func classToProto(c policy.Class) *septumpb.Class {
 	if c.AllowAll != nil {
 		out.AllowAll = ruleToProto(*c.AllowAll)
 	}
+	for _, r := range c.TLS {
+		out.Tls = append(out.Tls, tlsToProto(r))
+	}
 	for _, r := range c.HTTP {
 		rule := &septumpb.HTTPRule{
 			Id: ruleToProto(r.ID), Action: uint32(r.Action), Audit: r.Audit, Path: matchToProto(r.Path),

@@ -8,6 +8,9 @@ package v1alpha1
 // +kubebuilder:validation:XValidation:rule="!(has(self.http) && has(self.grpc))",message="http and grpc cannot be in one rule; write two rules",fieldPath=".grpc"
 // +kubebuilder:validation:XValidation:rule="!(has(self.icmp) && has(self.ports))",message="icmp and ports cannot be in one rule; write two rules",fieldPath=".icmp"
 // +kubebuilder:validation:XValidation:rule="has(self.from) || has(self.ports) || has(self.icmp)",message="an empty rule would be read as everyone by some and as nobody by others; for everyone write `from: [{entities: [all]}]`, to refuse everything set spec.defaultDeny"
+// +kubebuilder:validation:XValidation:rule="!has(self.tls) || (has(self.ports) && self.ports.all(p, has(p.protocol) && p.protocol == 'TCP' && (has(p.port) || has(p.name))))",message="tls needs ports, each with `protocol: TCP` and a port or name",fieldPath=".ports"
+// +kubebuilder:validation:XValidation:rule="!(has(self.tls) && (has(self.http) || has(self.grpc)))",message="tls cannot be in one rule with http or grpc, which cannot look into TLS that is passed on",fieldPath=".tls"
+// +kubebuilder:validation:XValidation:rule="!(has(self.action) && self.action == 'Deny' && has(self.tls))",message="a Deny rule cannot have tls",fieldPath=".action"
 type IngressRule struct {
 	// The peers that the rule is about, as alternatives. Without `from` the
 	// rule is about everyone, inside and outside of the cluster.
@@ -28,6 +31,9 @@ type IngressRule struct {
 // +kubebuilder:validation:XValidation:rule="!(has(self.http) && has(self.grpc))",message="http and grpc cannot be in one rule; write two rules",fieldPath=".grpc"
 // +kubebuilder:validation:XValidation:rule="!(has(self.icmp) && has(self.ports))",message="icmp and ports cannot be in one rule; write two rules",fieldPath=".icmp"
 // +kubebuilder:validation:XValidation:rule="has(self.to) || has(self.ports) || has(self.icmp)",message="an empty rule would be read as everyone by some and as nobody by others; for everyone write `to: [{entities: [all]}]`, to refuse everything set spec.defaultDeny"
+// +kubebuilder:validation:XValidation:rule="!has(self.tls) || (has(self.ports) && self.ports.all(p, has(p.protocol) && p.protocol == 'TCP' && (has(p.port) || has(p.name))))",message="tls needs ports, each with `protocol: TCP` and a port or name",fieldPath=".ports"
+// +kubebuilder:validation:XValidation:rule="!(has(self.tls) && (has(self.http) || has(self.grpc)))",message="tls cannot be in one rule with http or grpc, which cannot look into TLS that is passed on",fieldPath=".tls"
+// +kubebuilder:validation:XValidation:rule="!(has(self.action) && self.action == 'Deny' && has(self.tls))",message="a Deny rule cannot have tls",fieldPath=".action"
 type EgressRule struct {
 	// The destinations that the rule is about, as alternatives. Without `to`
 	// the rule is about every destination, inside and outside of the cluster.
@@ -56,7 +62,7 @@ type TrafficRule struct {
 	// +kubebuilder:default=Allow
 	Action RuleAction `json:"action,omitempty"`
 
-	// Audit reports the requests that this rule's http or grpc entries would
+	// Audit reports what this rule's http, grpc or tls entries would
 	// refuse, and lets them through: like a rule without them, it opens its
 	// ports to its peers, also for what other policies' entries do not allow;
 	// only entries with `action: Deny` of rules that are enforced still refuse.
@@ -98,6 +104,12 @@ type TrafficRule struct {
 	// +kubebuilder:validation:MaxItems=64
 	// +listType=atomic
 	GRPC []GRPCRule `json:"grpc,omitempty"`
+
+	// The TLS connections that are allowed, by the server name that they ask
+	// for. Anything on these ports that is not TLS, has no name or another
+	// one is refused: the connection is reset.
+	// +optional
+	TLS *TLSRule `json:"tls,omitempty"`
 }
 
 // RuleAction is Allow or Deny.

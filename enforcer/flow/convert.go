@@ -46,7 +46,7 @@ func (c converter) base() *flowpb.Flow {
 // name fills in the policies that decided. A packet that was dropped for another reason
 // was not denied by the policy that would have let it in.
 func (c converter) name(f *flowpb.Flow) {
-	if c.event.HTTP == nil && c.event.Verdict == policy.Denied && !byPolicy(c.event.DropReason) {
+	if c.event.HTTP == nil && c.event.TLS == nil && c.event.Verdict == policy.Denied && !byPolicy(c.event.DropReason) {
 		return
 	}
 	list := make([]*flowpb.Policy, 0, len(c.by))
@@ -76,11 +76,24 @@ func (c converter) verdict() *flowpb.Flow {
 	if c.event.Rule != (policy.RuleID{}) {
 		f.PolicyMatchType = matchRule
 	}
-	f.Summary = protocolName(c.event.Protocol) //nolint:staticcheck // the CLI prints nothing else
+	f.Summary = c.summary() //nolint:staticcheck // the CLI prints nothing else
 	if rule := c.event.Rule; rule.Path != "" {
 		f.PolicyLog = []string{clean(rule.Path)}
 	}
 	return f
+}
+
+// summary is a connection in a word. A server name is what the client says, and not who
+// is behind the address: it is no destination name.
+func (c converter) summary() string {
+	switch tls := c.event.TLS; {
+	case tls == nil:
+		return protocolName(c.event.Protocol)
+	case tls.ServerName == "":
+		return "TCP no TLS server name"
+	default:
+		return "TLS " + clean(tls.ServerName)
+	}
 }
 
 // drop is the flow of a packet that was dropped.
@@ -88,7 +101,7 @@ func (c converter) drop() *flowpb.Flow {
 	f := c.base()
 	f.EventType = &flowpb.CiliumEventType{Type: typeDrop, SubType: int32(f.DropReasonDesc)}
 	f.DropReason = uint32(f.DropReasonDesc)    //nolint:staticcheck // older readers know no other
-	f.Summary = protocolName(c.event.Protocol) //nolint:staticcheck // the CLI prints nothing else
+	f.Summary = c.summary()                    //nolint:staticcheck // the CLI prints nothing else
 	return f
 }
 

@@ -109,7 +109,7 @@ func (c converter) parts() []part {
 		return []part{converter.request, converter.response}
 	case e.HTTP != nil:
 		return []part{converter.request}
-	case e.Verdict == policy.Denied && byPolicy(e.DropReason):
+	case e.Verdict == policy.Denied && (byPolicy(e.DropReason) || e.TLS != nil):
 		return []part{converter.verdict, converter.drop}
 	case e.Verdict == policy.Denied:
 		return []part{converter.drop}

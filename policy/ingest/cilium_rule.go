@@ -110,7 +110,6 @@ func (s *scope) portRule(r *policy.Rule, in *ciliumv2.PortRule, deny bool) bool 
 	}{
 		{"terminatingTLS", "rules on requests inside of TLS", in.TerminatingTLS != nil},
 		{"originatingTLS", "rules on requests inside of TLS", in.OriginatingTLS != nil},
-		{"serverNames", "rules on TLS server names", in.ServerNames != nil},
 		{"listener", "listeners of an Envoy configuration", in.Listener != nil},
 	} {
 		if f.set {
@@ -118,7 +117,11 @@ func (s *scope) portRule(r *policy.Rule, in *ciliumv2.PortRule, deny bool) bool 
 			broken = true
 		}
 	}
-	ports, good := s.ciliumPorts(in.Ports, path+".ports", kind == "http")
+	if in.ServerNames != nil && kind != "" {
+		s.invalid(path+".serverNames", "%s rules cannot look into TLS that is passed on: the ports allow nothing; leave out rules or serverNames", kind)
+		broken = true
+	}
+	ports, good := s.ciliumPorts(in.Ports, path+".ports", kind == "http" || in.ServerNames != nil)
 	if len(in.Ports) == 0 {
 		s.invalid(path+".ports", "an entry without ports is about no port; \"0\" is every port")
 		good = false
@@ -129,6 +132,11 @@ func (s *scope) portRule(r *policy.Rule, in *ciliumv2.PortRule, deny bool) bool 
 			r.Ports = nil // every port
 		}
 		return true
+	}
+	if in.ServerNames != nil {
+		var some bool
+		r.L7, some = tlsPart(r.ID, serverNames(s, in.ServerNames, path+".serverNames"))
+		broken = broken || !some
 	}
 	if kind == "http" {
 		if in.TerminatingTLS == nil {

@@ -24,16 +24,19 @@ func (s *scope) nativeRule(in *v1alpha1.TrafficRule, who peers, named bool, path
 		s.invalid(path+field, format, args...)
 		broken = true
 	}
-	l7 := in.HTTP != nil || in.GRPC != nil
+	l7 := in.HTTP != nil || in.GRPC != nil || in.TLS != nil
 	s.ruleMode(in.Mode, deny, l7, path+".mode")
 	switch {
 	case in.Action != "" && in.Action != v1alpha1.ActionAllow && !deny:
 		wrong(".action", "%q is neither Allow nor Deny", in.Action)
 		deny, r.Action = true, policy.Deny
 	case deny && l7:
-		wrong(".action", "a Deny rule cannot have http or grpc, and denies all of its ports; set `action: Deny` on the http or grpc entry of an Allow rule")
+		wrong(".action", "a Deny rule cannot have http, grpc or tls, and denies all of its ports; set `action: Deny` on the http or grpc entry of an Allow rule")
 	case in.HTTP != nil && in.GRPC != nil:
 		wrong(".grpc", "http and grpc cannot be in one rule; write two rules")
+	}
+	if in.TLS != nil && (in.HTTP != nil || in.GRPC != nil) {
+		wrong(".tls", "tls cannot be in one rule with http or grpc, which cannot look into TLS that is passed on; write two rules, for different ports")
 	}
 	if in.Ports != nil && in.ICMP != nil {
 		wrong(".icmp", "icmp and ports cannot be in one rule; write two rules")
@@ -42,7 +45,7 @@ func (s *scope) nativeRule(in *v1alpha1.TrafficRule, who peers, named bool, path
 		wrong("", "an empty rule means nothing; for everyone write `entities: [all]`")
 	}
 	if l7 && len(in.Ports) == 0 {
-		wrong(".ports", "http and grpc need ports, each with `protocol: TCP` and a port or name")
+		wrong(".ports", "http, grpc and tls need ports, each with `protocol: TCP` and a port or name")
 	}
 	ports, good := s.nativePorts(in.Ports, path+".ports", l7)
 	icmp, icmpGood := s.nativeICMP(in.ICMP, path+".icmp")
@@ -61,7 +64,12 @@ func (s *scope) nativeRule(in *v1alpha1.TrafficRule, who peers, named bool, path
 		}
 		return []policy.Rule{r}
 	}
-	if l7 {
+	if in.TLS != nil {
+		tls, some := tlsPart(r.ID, serverNames(s, in.TLS.ServerNames, path+".tls.serverNames"))
+		tls.Audit = in.Mode == v1alpha1.ModeAudit
+		broken = broken || !some
+		r.L7 = tls
+	} else if l7 {
 		s.warnTLSPorts(ports, path)
 		http := &policy.HTTP{Rules: append(s.nativeHTTP(in.HTTP, path+".http"), s.nativeGRPC(in.GRPC, path+".grpc")...)}
 		broken = broken || len(http.Rules) == 0
@@ -93,7 +101,7 @@ func (s *scope) ruleMode(mode v1alpha1.PolicyMode, deny, l7 bool, path string) {
 	case deny:
 		s.unsupported(path, "Audit for a Deny rule is not supported yet: the rule is enforced; use spec.mode, or `action: Deny` of an http entry")
 	case !l7:
-		s.warn(path, policy.ReasonNoMatch, "a rule without http and grpc refuses nothing, so that there is nothing to audit")
+		s.warn(path, policy.ReasonNoMatch, "a rule without http, grpc and tls refuses nothing, so that there is nothing to audit")
 	}
 }
 

@@ -14,8 +14,8 @@ import (
 // maxPorts is how many ports one entry may have (SEMANTICS 13).
 const maxPorts = 40
 
-// ciliumPorts returns the ports of one entry. With l7, ports that no HTTP can be judged
-// on are left out: those that are not TCP, said so, and port 0. good is false if
+// ciliumPorts returns the ports of one entry. With l7, ports that no HTTP or TLS can be
+// judged on are left out: those that are not TCP, said so, and port 0. good is false if
 // something was left out.
 func (s *scope) ciliumPorts(in []ciliumv2.PortProtocol, path string, l7 bool) (out []policy.Port, good bool) {
 	good = true
@@ -52,7 +52,7 @@ func (s *scope) ciliumPort(in *ciliumv2.PortProtocol, path string, l7 bool) (pol
 		return p, false
 	}
 	if l7 && p.Protocol != policy.ProtocolTCP {
-		s.invalid(path+".protocol", "HTTP rules need `protocol: TCP`, said explicitly")
+		s.invalid(path+".protocol", "rules on requests and server names need `protocol: TCP`, said explicitly")
 		return p, false
 	}
 	switch {
@@ -73,7 +73,7 @@ func (s *scope) ciliumPort(in *ciliumv2.PortProtocol, path string, l7 bool) (pol
 		return p, false
 	}
 	if l7 && n == 0 {
-		s.invalid(path+".port", "HTTP rules need a port other than 0")
+		s.invalid(path+".port", "rules on requests and server names need a port other than 0")
 		return p, false
 	}
 	if end := int64(in.EndPort); end != 0 && (n == 0 || end < int64(n) || end > 65535) {

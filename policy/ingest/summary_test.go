@@ -31,6 +31,9 @@ func summary(s policy.Snapshot, problems []policy.Problem) string {
 				for _, r := range d.Rules {
 					name := either(r.ID.Name != "", " ("+r.ID.Name+")", "")
 					line("      %s %s%s: %s %s", either(r.Action == policy.Deny, "deny", "allow"), r.ID.Path, name, peersText(r), portsText(r.Ports))
+					if tls, ok := r.L7.(*policy.TLS); ok {
+						line("        names %q", tls.Rule.Names)
+					}
 					if http, ok := r.L7.(*policy.HTTP); ok {
 						for _, h := range http.Rules {
 							line("        %s", httpText(h))

@@ -50,10 +50,21 @@ func (c *cluster) check(line string) (Check, error) {
 	if out.Request.Protocol, out.Request.Port, err = protocolPort(words[4]); err != nil {
 		return Check{}, err
 	}
+	if name, ok := tlsWord(words); ok {
+		out.Request.TLS, words = &policy.TLSRequest{ServerName: name}, append(words[:5:5], words[6:]...)
+	}
 	if len(words) > 5 {
 		err = out.http(words[5:])
 	}
 	return out, err
+}
+
+// tlsWord reads "tls=name" behind the port; "tls=" is TLS without a name.
+func tlsWord(words []string) (name string, ok bool) {
+	if len(words) < 6 {
+		return "", false
+	}
+	return strings.CutPrefix(words[5], "tls=")
 }
 
 // verdict reads "denied rule=spec.ingress[0]".

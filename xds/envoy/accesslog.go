@@ -40,6 +40,12 @@ func (l logService) StreamAccessLogs(conn accesslogv3.AccessLogService_StreamAcc
 		if msg.Identifier != nil {
 			direction = directionOf(msg.Identifier.LogName)
 		}
+		for _, entry := range msg.GetTcpLogs().GetLogEntry() {
+			if event, ok := tcpEventFor(entry, direction); ok {
+				event.Node = l.server.config.Node
+				l.server.config.OnEvent(event)
+			}
+		}
 		for _, entry := range msg.GetHttpLogs().GetLogEntry() {
 			if !ends(entry.GetCommonProperties().GetAccessLogType()) {
 				continue

@@ -27,7 +27,7 @@ func TestConformance(t *testing.T) {
 	var classes []policy.Class
 	for _, c := range cases {
 		for _, check := range c.Requests {
-			if check.Request.HTTP == nil {
+			if check.Request.HTTP == nil || check.Request.TLS != nil {
 				continue
 			}
 			np := c.Node(check.Node)
@@ -42,6 +42,9 @@ func TestConformance(t *testing.T) {
 				t.Fatalf("%s: %s: the class is missing", c.Name, check.Line)
 			}
 			class := np.Reveal(np.Classes[i])
+			if class.IsTLS() {
+				continue
+			}
 			// Each case is a cluster of its own; their classes meet in one Envoy here.
 			class.ID = policy.ClassID(c.Name + "/" + check.Node + "/" + string(class.ID))
 			if !slices.ContainsFunc(classes, func(other policy.Class) bool { return other.ID == class.ID }) {

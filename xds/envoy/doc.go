@@ -7,7 +7,8 @@
 //
 // A class is one listener, whose bytes depend on the class's name, direction and port
 // alone. What the class's rules say is in its route configuration, so that a change acts on
-// the next request of connections that are already there.
+// the next request of connections that are already there. A class of TLS has its rules in
+// the listener's filter chains, which Envoy replaces one by one: see tlsListenerFor.
 //
 // What a client or server can still see of the proxy, as Envoy has no way to leave it be:
 // a path is normalised; requests come as HTTP/1.1 where they were 1.0, and with a host;

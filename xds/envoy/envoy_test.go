@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -19,6 +20,7 @@ import (
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	endpointv3 "github.com/envoyproxy/go-control-plane/envoy/config/endpoint/v3"
+	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/septum-dev/septum/policy"
@@ -142,7 +144,8 @@ func (e *realEnvoy) plain(t testing.TB, set Set) Set {
 	var out Set
 	for _, l := range set.Listeners {
 		l := proto.CloneOf(l)
-		l.Transparent, l.SocketOptions, l.ListenerFilters, l.AdditionalAddresses = nil, nil, nil, nil
+		l.Transparent, l.SocketOptions, l.AdditionalAddresses = nil, nil, nil
+		l.ListenerFilters = slices.DeleteFunc(l.ListenerFilters, func(f *listenerv3.ListenerFilter) bool { return f.Name != tlsInspector })
 		out.Listeners = append(out.Listeners, l)
 	}
 	host, port, err := net.SplitHostPort(e.upstream)

@@ -102,7 +102,7 @@ func changesFor(h policy.HeaderMatch) []*corev3.TypedExtensionConfig {
 	if h.Mismatch == policy.MismatchAdd || h.Mismatch == policy.MismatchReplace {
 		changes = append(changes, &mutationv3.HeaderMutation{Action: &mutationv3.HeaderMutation_Append{Append: &corev3.HeaderValueOption{
 			// A value is a format, in which a percent sign is written twice.
-			Header:         &corev3.HeaderValue{Key: valid(h.Name), Value: strings.ReplaceAll(valid(h.Value.Value), "%", "%%")},
+			Header:         &corev3.HeaderValue{Key: valid(h.Name), Value: formatText(valid(h.Value.Value))},
 			AppendAction:   corev3.HeaderValueOption_APPEND_IF_EXISTS_OR_ADD,
 			KeepEmptyValue: true,
 		}}})
@@ -114,6 +114,9 @@ func changesFor(h policy.HeaderMatch) []*corev3.TypedExtensionConfig {
 		Mutations: &headermutationv3.Mutations{RequestMutations: changes},
 	}))
 }
+
+// formatText writes a text where Envoy takes a format.
+func formatText(text string) string { return strings.ReplaceAll(text, "%", "%%") }
 
 func fieldMatcher(when *predicate, then *onMatch) *xdsmatcherv3.Matcher_MatcherList_ {
 	return &xdsmatcherv3.Matcher_MatcherList_{MatcherList: &xdsmatcherv3.Matcher_MatcherList{

@@ -50,6 +50,10 @@ func Resources(np policy.NodePolicy, n policy.Numbers) (Set, error) {
 			continue
 		}
 		ports[port] = class.ID
+		if class.IsTLS() {
+			set.Listeners = append(set.Listeners, tlsListenerFor(class, port))
+			continue
+		}
 		set.Listeners = append(set.Listeners, listenerFor(class.ID, class.Direction, port))
 		set.Routes = append(set.Routes, routesFor(class))
 		if len(class.Secrets()) > 0 {

@@ -20,8 +20,10 @@ type PortRule struct {
 	// +optional
 	OriginatingTLS *TLSContext `json:"originatingTLS,omitempty"`
 
-	// The names (SNI) that TLS connections may ask for. Not supported by
-	// Septum yet: the rule allows nothing, and the condition Accepted says so.
+	// The names (SNI) that TLS connections may ask for, as alternatives, in
+	// the clear. Anything on the ports that is not TLS, has no name or another
+	// one is refused: the connection is reset. The ports must be TCP, said
+	// explicitly, and not 0.
 	// +optional
 	// +kubebuilder:validation:MinItems=1
 	// +listType=set
@@ -94,7 +96,7 @@ type ICMPField struct {
 }
 
 // ServerName is a TLS server name; * stands for any characters of one
-// label, a leading **. for one or more labels.
+// label, a leading **. for one or more labels. The last label has no *.
 //
 // +kubebuilder:validation:MaxLength=255
 // +kubebuilder:validation:Pattern=`^([-a-zA-Z0-9_*]+[.]?)+$`

@@ -1,0 +1,164 @@
+package policy
+
+import (
+	"cmp"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// TLS allows TLS connections by the name that their ClientHello asks for. Connections that
+// are not TLS, and those without a name or with one that no host can have, match nothing.
+type TLS struct {
+	Rule TLSRule
+	// Audit lets through, and reports, what the rule refuses.
+	Audit bool
+}
+
+func (*TLS) isL7() {}
+
+// TLSRule is one set of names.
+type TLSRule struct {
+	ID RuleID
+	// Names are alternatives.
+	Names []ServerName
+}
+
+// ServerName is a name or pattern in lower case, without a trailing dot: "*" in a label
+// stands for any characters of it, as a whole label for one label, and "**." at the
+// beginning for one or more labels. The last label has no "*".
+type ServerName string
+
+// TLSRequest is a TLS connection as its ClientHello describes it.
+type TLSRequest struct {
+	// ServerName is as it was sent; "" for none, and for a ClientHello that names more
+	// than one or that cannot be read.
+	ServerName string
+}
+
+const (
+	anyLabel  = `[-a-z0-9_]+`
+	anyInside = `[-a-z0-9_]*`
+	// maxServerName is the longest name that a ClientHello can have.
+	maxServerName = 255
+)
+
+// Exact says whether the name has no pattern in it.
+func (n ServerName) Exact() bool { return !strings.Contains(string(n), "*") }
+
+// Expression is the pattern as an RE2 expression over a whole name in lower case and
+// without a trailing dot.
+func (n ServerName) Expression() string {
+	rest, many := strings.CutPrefix(string(n), "**.")
+	var b strings.Builder
+	if many {
+		b.WriteString(`(?:` + anyLabel + `\.)+`)
+	}
+	for i, label := range strings.Split(rest, ".") {
+		if i > 0 {
+			b.WriteString(`\.`)
+		}
+		if label == "*" {
+			b.WriteString(anyLabel)
+			continue
+		}
+		for j, part := range strings.Split(label, "*") {
+			if j > 0 {
+				b.WriteString(anyInside)
+			}
+			b.WriteString(regexp.QuoteMeta(part))
+		}
+	}
+	return b.String()
+}
+
+// matches compares a name that NormalizeServerName returned. A pattern that is none matches nothing.
+func (n ServerName) matches(name string) bool {
+	if name == "" || len(name) > maxServerName {
+		return false
+	}
+	if n.Exact() {
+		return name == string(n)
+	}
+	return wholeMatch(n.Expression(), "", name, false)
+}
+
+// NormalizeServerName returns a name as it is compared: in lower case and without a trailing dot.
+func NormalizeServerName(name string) string {
+	return strings.TrimSuffix(strings.ToLower(name), ".")
+}
+
+// IsTLS says whether the class judges TLS connections.
+func (c Class) IsTLS() bool { return len(c.TLS) > 0 }
+
+// DecideTLS judges a connection by a class's names; nil stands for one that is not TLS.
+func (c Class) DecideTLS(req *TLSRequest) Decision {
+	if req != nil {
+		if rule, ok := c.tlsRule(NormalizeServerName(req.ServerName)); ok {
+			return Decision{Verdict: Forwarded, Rule: rule.ID, Reason: "allowed by rule"}
+		}
+	}
+	switch {
+	case c.AllowAll != nil && c.AuditRest:
+		return refuse(true, *c.AllowAll, "no rule matched")
+	case c.AllowAll != nil:
+		return Decision{Verdict: Forwarded, Rule: *c.AllowAll, Reason: "allowed by rule"}
+	}
+	return refuse(c.Audit, RuleID{}, "no rule matched")
+}
+
+// tlsRule returns the rule that allows a name: one that spells it out before patterns.
+func (c Class) tlsRule(name string) (TLSRule, bool) {
+	for _, exact := range []bool{true, false} {
+		for _, r := range c.TLS {
+			if slices.ContainsFunc(r.Names, func(n ServerName) bool { return n.Exact() == exact && n.matches(name) }) {
+				return r, true
+			}
+		}
+	}
+	return TLSRule{}, false
+}
+
+// MaxClassNames is how many server names one class can have: each is a part of Envoy's listener.
+const MaxClassNames = 1000
+
+// tls fills a class from TLS rules, and leaves out the rules that would give it too many names.
+func (f *folder) tls(c *Class, l7 []*rule) {
+	for _, r := range l7 {
+		if tls, ok := r.l7.(*TLS); ok && !slices.ContainsFunc(c.TLS, func(o TLSRule) bool { return o.ID == tls.Rule.ID }) {
+			c.TLS = append(c.TLS, tls.Rule)
+		}
+	}
+	slices.SortFunc(c.TLS, func(a, b TLSRule) int { return CompareRuleIDs(a.ID, b.ID) })
+	if _, made := f.classes[c.ID]; made {
+		return
+	}
+	names := map[ServerName]bool{}
+	for i, r := range c.TLS {
+		for _, n := range r.Names {
+			names[n] = true
+		}
+		if len(names) <= MaxClassNames {
+			continue
+		}
+		for _, r := range c.TLS[i:] {
+			f.report(Problem{Policy: r.ID.Policy, Path: r.ID.Path, Reason: ReasonUnsupported, Message: fmt.Sprintf(
+				"the server names of all policies for the same pods, peer and port are more than the %d that are possible: this rule allows nothing", MaxClassNames)})
+		}
+		// A class of TLS stays one, also without any rule that allows.
+		c.TLS = append(slices.Clip(c.TLS[:i]), TLSRule{ID: r.ID})
+		return
+	}
+}
+
+// CompareServerNames orders exact names before patterns.
+func CompareServerNames(a, b ServerName) int {
+	if a.Exact() != b.Exact() {
+		if a.Exact() {
+			return -1
+		}
+		return 1
+	}
+	return cmp.Compare(a, b)
+}
