@@ -7,9 +7,9 @@
 //
 // The programs are in src, one header a concern. A pod's own packets are judged at the
 // ingress of the host side of its veth, those to it at the egress. What a table redirects
-// goes over l7p0 into the proxy's namespace, where sk_lookup gives it to the listener of its
-// class; what the proxy sends comes back over l7p0 and is put where it would have been
-// without a proxy.
+// goes over its leg's veth into the proxy's namespace, where sk_lookup gives it to the listener
+// of its class; what the proxy sends comes back over a veth and is put where it would have
+// been without a proxy.
 //
 // Programs, links and maps are pinned: they outlive the process that loads them. Everything
 // that is special to a node stands in its maps, so that several nodes can share a machine.

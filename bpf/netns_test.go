@@ -191,45 +191,58 @@ func (node *testNode) addPod(n network, name string, host int) {
 		HostMAC: hostMAC, Addrs: []netip.Addr{p.ip4, p.ip6}}
 }
 
-// addProxy makes the proxy's namespace as the enforcer does: what comes over l7p1 is local,
-// and what is marked as a leg goes out there. Its eth0 leads nowhere.
+// addProxy makes the proxy's namespace as the enforcer does: what comes over its veths is
+// local, and what is marked as a leg goes out by the leg's. Its eth0 leads nowhere.
 func (node *testNode) addProxy() {
 	p := node.proxy
 	p.t.Helper()
-	veth(node.namespace, "l7p0", p, "l7p1")
 	veth(node.namespace, "vethproxy", p, "eth0")
 	p.addr("eth0", "10.99.99.2/32")
 	p.route("eth0", "0.0.0.0/0", "", 0, 0)
 	p.route("eth0", "::/0", "", 0, 0)
-	p.addr("l7p1", "169.254.7.2/32")
-	p.addr("l7p1", "fe80::7:2/128")
-	p.sysctl("ipv4/conf/all/rp_filter=0", "ipv4/conf/l7p1/rp_filter=0", "ipv4/ip_local_port_range=10240 32767")
-	lo, index := p.link("lo").Attrs().Index, p.link("l7p1").Attrs().Index
-	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
-		every, gateway := "0.0.0.0/0", "169.254.7.1"
-		if family == netlink.FAMILY_V6 {
-			every, gateway = "::/0", "fe80::7:1"
-		}
-		p.ok(p.NeighAdd(&netlink.Neigh{LinkIndex: index, Family: family, State: netlink.NUD_PERMANENT, IP: net.ParseIP(gateway),
-			HardwareAddr: node.link("l7p0").Attrs().HardwareAddr}))
-		prefix := netip.MustParsePrefix(every)
-		dst := &net.IPNet{IP: prefix.Addr().AsSlice(), Mask: net.CIDRMask(0, prefix.Addr().BitLen())}
-		p.ok(p.RouteAdd(&netlink.Route{LinkIndex: lo, Table: 100, Type: unix.RTN_LOCAL, Scope: netlink.SCOPE_HOST, Dst: dst}))
-		p.route("l7p1", every, gateway, 101, int(netlink.FLAG_ONLINK))
-		rule := netlink.NewRule()
-		rule.Family, rule.Priority, rule.IifName, rule.Table = family, 0, "l7p1", 100
-		p.ok(p.RuleAdd(rule))
-		for mark := uint32(1); mark <= 4; mark++ {
-			rule := netlink.NewRule()
-			rule.Family, rule.Priority, rule.Mark, rule.Table = family, 1, mark, 101
-			p.ok(p.RuleAdd(rule))
+	p.sysctl("ipv4/conf/all/rp_filter=0", "ipv4/ip_local_port_range=10240 32767", "ipv4/fwmark_reflect=1", "ipv6/fwmark_reflect=1")
+	lo := p.link("lo").Attrs().Index
+	hostMAC, proxyMAC := net.HardwareAddr{2, 0x73, 0x65, 0x70, 0x74, 0xf0}, net.HardwareAddr{2, 0x73, 0x65, 0x70, 0x74, 0xf1}
+	for leg := 1; leg <= Legs; leg++ {
+		host, name := hostName(leg), proxyName(leg)
+		veth(node.namespace, host, p, name)
+		node.ok(node.LinkSetHardwareAddr(node.link(host), hostMAC))
+		p.ok(p.LinkSetHardwareAddr(p.link(name), proxyMAC))
+		p.addr(name, "169.254.7.2/32")
+		p.addr(name, "fe80::7:2/128")
+		p.sysctl("ipv4/conf/" + name + "/rp_filter=0")
+		for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
+			every, gateway := "0.0.0.0/0", "169.254.7.1"
+			if family == netlink.FAMILY_V6 {
+				every, gateway = "::/0", "fe80::7:1"
+			}
+			p.ok(p.NeighAdd(&netlink.Neigh{LinkIndex: p.link(name).Attrs().Index, Family: family, State: netlink.NUD_PERMANENT,
+				IP: net.ParseIP(gateway), HardwareAddr: hostMAC}))
+			if leg == 1 {
+				prefix := netip.MustParsePrefix(every)
+				dst := &net.IPNet{IP: prefix.Addr().AsSlice(), Mask: net.CIDRMask(0, prefix.Addr().BitLen())}
+				p.ok(p.RouteAdd(&netlink.Route{LinkIndex: lo, Table: 100, Type: unix.RTN_LOCAL, Scope: netlink.SCOPE_HOST, Dst: dst}))
+			}
+			p.route(name, every, gateway, 100+leg, int(netlink.FLAG_ONLINK))
+			in, out := netlink.NewRule(), netlink.NewRule()
+			in.Family, in.Priority, in.IifName, in.Table = family, 0, name, 100
+			out.Family, out.Priority, out.Mark, out.Table = family, 1, uint32(leg), 100+leg
+			p.ok(p.RuleAdd(in))
+			p.ok(p.RuleAdd(out))
 		}
 	}
 }
 
+func hostName(leg int) string  { return fmt.Sprintf("l7p0-%d", leg) }
+func proxyName(leg int) string { return fmt.Sprintf("l7p1-%d", leg) }
+
 func (node *testNode) proxyLink() ProxyLink {
-	host, proxy := node.link("l7p0").Attrs(), node.proxy.link("l7p1").Attrs()
-	return ProxyLink{HostIfindex: host.Index, HostMAC: host.HardwareAddr, ProxyIfindex: proxy.Index, ProxyMAC: proxy.HardwareAddr, NetNS: node.proxy.File}
+	l := ProxyLink{NetNS: node.proxy.File, HostMAC: node.link(hostName(1)).Attrs().HardwareAddr, ProxyMAC: node.proxy.link(proxyName(1)).Attrs().HardwareAddr}
+	for i := range Legs {
+		l.HostIfindexes[i] = node.link(hostName(i + 1)).Attrs().Index
+		l.ProxyIfindexes[i] = node.proxy.link(proxyName(i + 1)).Attrs().Index
+	}
+	return l
 }
 
 // ownCgroup moves the test into a cgroup of its own, where sock_ops can be attached without

@@ -15,21 +15,29 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ProxyLink is the proxy's namespace and the veth that leads there.
+// Legs is how many legs proxied connections have; each has a veth of its own.
+const Legs = 4
+
+// The legs towards clients, numbered as enum leg.
+const (
+	legIngressDown = 1
+	legEgressDown  = 3
+)
+
+// ProxyLink is the proxy's namespace and the veths that lead there, in the order of the legs
+// (down and up on ingress, down and up on egress).
 type ProxyLink struct {
-	// HostIfindex and HostMAC are of l7p0, in the node's namespace.
-	HostIfindex int
-	HostMAC     net.HardwareAddr
-	// ProxyIfindex and ProxyMAC are of l7p1, in the proxy's.
-	ProxyIfindex int
-	ProxyMAC     net.HardwareAddr
-	NetNS        *os.File
+	// HostIfindexes are the interfaces in the node's namespace, ProxyIfindexes those in the
+	// proxy's. All of a side have one hardware address.
+	HostIfindexes, ProxyIfindexes [Legs]int
+	HostMAC, ProxyMAC             net.HardwareAddr
+	NetNS                         *os.File
 	// Cookie is the namespace's; 0 asks the kernel.
 	Cookie uint64
 }
 
 func (p ProxyLink) validate() error {
-	if p.HostIfindex <= 0 || p.ProxyIfindex <= 0 || len(p.HostMAC) != 6 || len(p.ProxyMAC) != 6 || p.NetNS == nil {
+	if slices.Min(p.HostIfindexes[:]) <= 0 || slices.Min(p.ProxyIfindexes[:]) <= 0 || len(p.HostMAC) != 6 || len(p.ProxyMAC) != 6 || p.NetNS == nil {
 		return fmt.Errorf("proxy link is incomplete: %+v", p)
 	}
 	return nil
@@ -56,22 +64,22 @@ func (d *Datapath) AttachProxy(p ProxyLink) error {
 	if err := d.forgetOtherProxy(p); err != nil {
 		return err
 	}
-	hooks := d.proxyHooks(p)
-	if err := hooks[0].attach(); err != nil {
+	host, proxy := d.proxyHooks(p)
+	if err := attachAll(host); err != nil {
 		return fmt.Errorf("proxy's host side: %w", err)
 	}
-	for _, hook := range hooks[1:] {
-		if err := inNetNS(p.NetNS, hook.attach); err != nil {
-			return fmt.Errorf("proxy's side: %w", err)
-		}
+	if err := inNetNS(p.NetNS, func() error { return attachAll(proxy) }); err != nil {
+		return fmt.Errorf("proxy's side: %w", err)
 	}
 	if err := d.attachSteer(p.NetNS); err != nil {
 		return fmt.Errorf("attach sk_lookup: %w", err)
 	}
 	err := d.updateNode(func(n *septumNodeConfig) {
 		n.NetnsCookie = p.Cookie
-		n.L7p0Ifindex, n.L7p0Mac = uint32(p.HostIfindex), [6]uint8(p.HostMAC)
-		n.L7p1Ifindex, n.L7p1Mac = uint32(p.ProxyIfindex), [6]uint8(p.ProxyMAC)
+		for leg := range Legs {
+			n.L7p0Ifindex[leg], n.L7p1Ifindex[leg] = uint32(p.HostIfindexes[leg]), uint32(p.ProxyIfindexes[leg])
+		}
+		n.L7p0Mac, n.L7p1Mac = [6]uint8(p.HostMAC), [6]uint8(p.ProxyMAC)
 	})
 	if err != nil {
 		return err
@@ -109,13 +117,31 @@ func (d *Datapath) forgetOtherProxy(p ProxyLink) error {
 	return d.detachProxy()
 }
 
-func (d *Datapath) proxyHooks(p ProxyLink) []tcxHook {
-	pin := func(name string) string { return filepath.Join(d.config.proxy(), name) }
-	return []tcxHook{
-		{pin: pin("host-ingress"), ifindex: p.HostIfindex, program: d.objs.ProxyHost, attachType: ebpf.AttachTCXIngress},
-		{pin: pin("proxy-egress"), ifindex: p.ProxyIfindex, program: d.objs.ProxyOut, attachType: ebpf.AttachTCXEgress},
-		{pin: pin("proxy-ingress"), ifindex: p.ProxyIfindex, program: d.objs.ProxyIn, attachType: ebpf.AttachTCXIngress},
+// proxyHooks are those on the node's sides of the veths, and those in the proxy's namespace.
+func (d *Datapath) proxyHooks(p ProxyLink) (host, proxy []tcxHook) {
+	pin := func(name string, leg int) string {
+		return filepath.Join(d.config.proxy(), fmt.Sprintf("%s-%d", name, leg+1))
 	}
+	for leg := range Legs {
+		host = append(host,
+			tcxHook{pin: pin("host-ingress", leg), ifindex: p.HostIfindexes[leg], program: d.objs.ProxyHost, attachType: ebpf.AttachTCXIngress})
+		proxy = append(proxy,
+			tcxHook{pin: pin("proxy-egress", leg), ifindex: p.ProxyIfindexes[leg], program: d.objs.ProxyOut, attachType: ebpf.AttachTCXEgress})
+	}
+	for _, leg := range []int{legIngressDown, legEgressDown} { // where clients' datagrams come
+		proxy = append(proxy,
+			tcxHook{pin: pin("proxy-ingress", leg-1), ifindex: p.ProxyIfindexes[leg-1], program: d.objs.ProxyIn, attachType: ebpf.AttachTCXIngress})
+	}
+	return host, proxy
+}
+
+func attachAll(hooks []tcxHook) error {
+	for _, h := range hooks {
+		if err := h.attach(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (d *Datapath) attachSteer(ns *os.File) error {

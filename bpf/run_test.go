@@ -89,7 +89,7 @@ func (r *runner) listen(address string, family uint32, classes ...uint16) {
 
 func (r *runner) setProxy(ifindex uint32) {
 	r.t.Helper()
-	if err := r.updateNode(func(n *septumNodeConfig) { n.L7p0Ifindex = ifindex }); err != nil {
+	if err := r.updateNode(func(n *septumNodeConfig) { n.L7p0Ifindex = [Legs]uint32{ifindex, ifindex, ifindex, ifindex} }); err != nil {
 		r.t.Fatal(err)
 	}
 }

@@ -134,8 +134,8 @@ type septumNeighbourKey struct {
 type septumNodeConfig struct {
 	_           structs.HostLayout
 	NetnsCookie uint64
-	L7p0Ifindex uint32
-	L7p1Ifindex uint32
+	L7p0Ifindex [4]uint32
+	L7p1Ifindex [4]uint32
 	Generation  uint32
 	Mark        uint32
 	L7p0Mac     [6]uint8

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -29,6 +30,28 @@ type testProxy struct {
 	listeners map[uint16][]net.Listener
 	// served counts the connections of each class.
 	ingress, egress atomic.Int64
+
+	mu    sync.Mutex
+	conns []*net.TCPConn
+}
+
+// vanish ends the proxy's connections without a word, as the death of a machine does.
+func (p *testProxy) vanish() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, c := range p.conns {
+		raw, err := c.SyscallConn()
+		if err == nil {
+			raw.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_TCP, unix.TCP_REPAIR, 1) })
+		}
+		if err != nil {
+			p.ns.t.Errorf("silence a connection: %v", err)
+		}
+	}
+	for _, c := range p.conns {
+		c.Close() // or serve has
+	}
+	p.conns = nil
 }
 
 func startProxy(ns *namespace) *testProxy {
@@ -97,6 +120,9 @@ func (p *testProxy) serve(down *net.TCPConn, mark int) {
 		return
 	}
 	defer up.Close()
+	p.mu.Lock()
+	p.conns = append(p.conns, down, up)
+	p.mu.Unlock()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -122,6 +148,7 @@ func transparent(mark int) func(network, address string, c syscall.RawConn) erro
 				err = errors.Join(err, unix.SetsockoptInt(int(fd), level, option, value))
 			}
 			set(unix.SOL_SOCKET, unix.SO_MARK, mark)
+			err = errors.Join(err, unix.BindToDevice(int(fd), proxyName(mark)))
 			set(unix.SOL_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1)
 			if network == "tcp6" {
 				set(unix.SOL_IPV6, unix.IPV6_TRANSPARENT, 1)
@@ -155,7 +182,8 @@ func (p *testPod) serve(port int) {
 				go func() {
 					defer c.Close()
 					remote := c.RemoteAddr().(*net.TCPAddr).AddrPort()
-					fmt.Fprintf(c, "%v\n", netip.AddrPortFrom(remote.Addr().Unmap(), remote.Port()))
+					remote = netip.AddrPortFrom(remote.Addr().Unmap(), remote.Port())
+					fmt.Fprintf(c, "%v\n", remote)
 					b := make([]byte, 1<<16)
 					for {
 						n, err := c.Read(b)

@@ -37,8 +37,8 @@ func (e *Enforcer) setUpProxy(p *launch.Proxy) error {
 		return fmt.Errorf("make the proxy's namespace ready: %w", err)
 	}
 	err = e.config.Datapath.AttachProxy(bpf.ProxyLink{
-		HostIfindex: link.HostIfindex, HostMAC: link.HostMAC,
-		ProxyIfindex: link.ProxyIfindex, ProxyMAC: link.ProxyMAC,
+		HostIfindexes: link.HostIfindexes, HostMAC: link.HostMAC,
+		ProxyIfindexes: link.ProxyIfindexes, ProxyMAC: link.ProxyMAC,
 		NetNS: p.NetNS, Cookie: link.Cookie,
 	})
 	if err != nil {

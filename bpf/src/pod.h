@@ -114,7 +114,7 @@ static __always_inline __u8 redirect_obstacle(const struct visit *v,
 {
 	if (!begins)
 		return REASON_MIDSTREAM;
-	if (!cfg->l7p0_ifindex)
+	if (!has_proxy(cfg))
 		return REASON_NO_PROXY;
 	return has_listener(v) ? REASON_NONE : REASON_NO_LISTENER;
 }
@@ -228,7 +228,7 @@ static __always_inline int next_packet(struct __sk_buff *skb, struct visit *v,
 	}
 	conn_touch(c, &v->p, forward, v->now);
 	if (c->flags & (forward ? CONN_DOWN : CONN_UP)) {
-		if (!cfg->l7p0_ifindex)
+		if (!has_proxy(cfg))
 			return drop(v, REASON_NO_PROXY);
 		return redirect(skb, v, cfg, leg_of(c->direction, forward));
 	}
@@ -275,7 +275,7 @@ static __always_inline int later_fragment(struct __sk_buff *skb, struct visit *v
 	struct fragment *f = fragment_lookup(&v->p, v->q.hook, v->now);
 
 	if (f && f->leg)
-		return cfg->l7p0_ifindex ? to_proxy(skb, cfg, v->q.hook, f->leg) :
+		return has_proxy(cfg) ? to_proxy(skb, cfg, v->q.hook, f->leg) :
 					   drop_silently(REASON_NO_PROXY);
 	if (f || !table_of(&v->q.ep, v->q.hook))
 		return TCX_NEXT;
@@ -357,7 +357,7 @@ static __always_inline int enforce(struct __sk_buff *skb, __u8 hook)
 	if (is_icmp_error(&v.p) && icmp_error(skb, &v, &c)) {
 		if (!(c->flags & (CONN_DOWN | CONN_UP)))
 			return TCX_NEXT;
-		if (!cfg->l7p0_ifindex)
+		if (!has_proxy(cfg))
 			return drop_silently(REASON_NO_PROXY);
 		return to_proxy(skb, cfg, hook, leg_of(c->direction, c->direction == hook));
 	}

@@ -24,7 +24,7 @@ int from_pod(struct __sk_buff *skb)
 	return enforce(skb, DIRECTION_EGRESS);
 }
 
-/* l7p0, ingress: what the proxy sends. Nothing of it reaches the host's own stack. */
+/* The proxy's veths, ingress on the node's side: what the proxy sends. Nothing of it reaches the host's own stack. */
 SEC("tcx/ingress")
 int proxy_host(struct __sk_buff *skb)
 {
@@ -36,7 +36,7 @@ int proxy_host(struct __sk_buff *skb)
 	return action;
 }
 
-/* l7p1, egress: the mark of Envoy's socket becomes the leg. */
+/* The proxy's sides, egress: the mark of Envoy's socket becomes the leg. */
 SEC("tcx/egress")
 int proxy_out(struct __sk_buff *skb)
 {
@@ -99,7 +99,7 @@ static __always_inline struct bpf_sock *datagram_socket(struct __sk_buff *skb,
 	return bpf_sk_lookup_udp(skb, &t, sizeof(t.ipv4), BPF_F_CURRENT_NETNS, 0);
 }
 
-/* l7p1, ingress: a client's datagram → its class's socket. Nothing listens for a datagram that
+/* The sides of legs 1 and 3, ingress: a client's datagram → its class's socket. Nothing listens for a datagram that
  * sk_lookup could be told of, as sock_ops does for TCP. A question in fragments is dropped:
  * what is put together again has no class. */
 static __always_inline int datagram_in(struct __sk_buff *skb)
@@ -148,19 +148,35 @@ static __always_inline int is_loopback(const struct addr *a)
 	       !__builtin_memcmp(a, &ipv6, sizeof(*a));
 }
 
-/* The proxy's namespace: a packet over l7p1 that no socket owns → its class's listener. */
+/* The leg whose veth ends in the interface, 0 for none. */
+static __always_inline __u8 leg_at(const struct node_config *cfg, __u32 ifindex)
+{
+	__u8 i;
+
+	for (i = 0; i < LEGS; i++)
+		if (ifindex && ifindex == cfg->l7p1_ifindex[i])
+			return i + 1;
+	return 0;
+}
+
+/* The proxy's namespace: a packet of a client that no socket owns → its class's listener. */
 SEC("sk_lookup")
 int steer(struct bpf_sk_lookup *ctx)
 {
 	struct node_config *cfg = config_get();
 	struct conn_key key = { .protocol = IPPROTO_TCP };
 	struct addr local, remote;
+	__u32 listener, ifindex;
 	struct bpf_sock *sk;
-	__u32 listener;
+	__u8 leg;
 	__u16 port;
 	long err;
 
-	if (!cfg || ctx->ingress_ifindex != cfg->l7p1_ifindex)
+	if (!cfg)
+		return SK_PASS;
+	ifindex = ctx->ingress_ifindex;
+	leg = leg_at(cfg, ifindex);
+	if (!leg)
 		return SK_PASS;
 	addrs_from_ctx(ctx, &local, &remote);
 	/* An answer to no connected socket, or a datagram that proxy_in has not seen. What is
@@ -168,18 +184,20 @@ int steer(struct bpf_sk_lookup *ctx)
 	if (ctx->protocol != IPPROTO_TCP)
 		return is_loopback(&local) ? SK_PASS : SK_DROP;
 	/* The pod is the server on ingress, and the client on egress. */
-	key.pod = local;
-	key.peer = remote;
-	key.pod_port = bpf_htons(ctx->local_port);
-	key.peer_port = ctx->remote_port;
-	port = class_port_of(&key);
-	if (!port) {
+	if (leg == LEG_INGRESS_DOWN) {
+		key.pod = local;
+		key.peer = remote;
+		key.pod_port = bpf_htons(ctx->local_port);
+		key.peer_port = ctx->remote_port;
+	} else if (leg == LEG_EGRESS_DOWN) {
 		key.pod = remote;
 		key.peer = local;
 		key.pod_port = ctx->remote_port;
 		key.peer_port = bpf_htons(ctx->local_port);
-		port = class_port_of(&key);
+	} else {
+		return SK_DROP; /* a server's, of a connection that the proxy has no more */
 	}
+	port = class_port_of(&key);
 	if (!port)
 		return SK_DROP;
 	listener = listener_key(ctx->family, port);

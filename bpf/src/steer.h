@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR BSD-2-Clause) */
 /* The way to the proxy and back. Marks do not cross namespaces, so a frame's source address
- * carries the leg over the proxy's veth, both ways. */
+ * carries the leg over the proxy's veths, both ways. Each leg has a veth of its own, to which
+ * the proxy's sockets are bound: so no two sockets of different legs have the same tuple. */
 #pragma once
 
 #include <linux/if_packet.h>
@@ -43,21 +44,27 @@ static __always_inline void neighbour_mac(__u8 *mac, const struct pod *pod,
 	__builtin_memcpy(mac, n ? n->mac : pod->host_mac, 6);
 }
 
+static __always_inline int has_proxy(const struct node_config *cfg)
+{
+	return cfg->l7p0_ifindex[0] != 0;
+}
+
 /* direction is the hook's: a packet from the pod can be put into the proxy's namespace at
  * once. On a bridge it may have been received as another host's, which kernels before 6.16
  * leave so. */
 static __always_inline int to_proxy(struct __sk_buff *skb, const struct node_config *cfg,
 				    __u8 direction, __u8 leg)
 {
+	__u32 ifindex = cfg->l7p0_ifindex[(leg - 1) & (LEGS - 1)];
 	__u8 macs[12];
 
 	leg_macs(macs, cfg->l7p1_mac, leg);
 	if (bpf_skb_store_bytes(skb, 0, macs, sizeof(macs), 0))
 		return TCX_DROP;
 	if (direction == DIRECTION_INGRESS)
-		return bpf_redirect(cfg->l7p0_ifindex, 0);
+		return bpf_redirect(ifindex, 0);
 	bpf_skb_change_type(skb, PACKET_HOST);
-	return bpf_redirect_peer(cfg->l7p0_ifindex, 0);
+	return bpf_redirect_peer(ifindex, 0);
 }
 
 /* The connection of the proxy to the server, in the client's name: its replies are steered

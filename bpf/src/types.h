@@ -57,11 +57,14 @@ struct addr {
 	__u8 b[16];
 } __attribute__((aligned(4)));
 
-/* What is special to this node and changes at run time. */
+#define LEGS 4
+
+/* What is special to this node and changes at run time. Each leg has a veth into the proxy's
+ * namespace, by leg - 1. */
 struct node_config {
 	__u64 netns_cookie;	/* of the proxy's namespace */
-	__u32 l7p0_ifindex;	/* 0: no proxy, redirected traffic is dropped */
-	__u32 l7p1_ifindex;	/* in the proxy's namespace */
+	__u32 l7p0_ifindex[LEGS];	/* 0: no proxy, redirected traffic is dropped */
+	__u32 l7p1_ifindex[LEGS];	/* in the proxy's namespace */
 	__u32 generation;	/* goes up when tables, addresses or endpoints change */
 	__u32 mark;		/* random: frames that the proxy's veth re-injects carry it */
 	__u8 l7p0_mac[6];

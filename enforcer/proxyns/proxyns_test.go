@@ -4,10 +4,12 @@ import (
 	"net"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"github.com/septum-dev/septum/enforcer/netns/nstest"
 )
@@ -61,16 +63,27 @@ func TestSetup(t *testing.T) {
 	if err := proxy.Netlink.NeighSet(gateway); err != nil {
 		t.Fatal(err)
 	}
+	ipv6On(t, host, proxy)
 	got := setup(t, host, proxy, Config{})
 
-	h, p := host.Link(HostName).Attrs(), proxy.Link(ProxyName).Attrs()
-	if got.HostIfindex != h.Index || got.ProxyIfindex != p.Index ||
-		got.HostMAC.String() != h.HardwareAddr.String() || got.ProxyMAC.String() != p.HardwareAddr.String() || got.Cookie == 0 {
-		t.Errorf("link is %+v, interfaces are %+v and %+v", got, h, p)
+	for leg := 1; leg <= Legs; leg++ {
+		h, p := host.Link(HostName(leg)).Attrs(), proxy.Link(ProxyName(leg)).Attrs()
+		if got.HostIfindexes[leg-1] != h.Index || got.ProxyIfindexes[leg-1] != p.Index ||
+			got.HostMAC.String() != h.HardwareAddr.String() || got.ProxyMAC.String() != p.HardwareAddr.String() || got.Cookie == 0 {
+			t.Errorf("link is %+v, interfaces of leg %d are %+v and %+v", got, leg, h, p)
+		}
+		for _, family := range []int{unix.AF_INET, unix.AF_INET6} {
+			neighbours, err := proxy.Netlink.NeighList(p.Index, family)
+			permanent := slices.DeleteFunc(neighbours, func(n netlink.Neigh) bool { return n.State != netlink.NUD_PERMANENT })
+			if err != nil || len(permanent) != 1 || permanent[0].HardwareAddr.String() != h.HardwareAddr.String() {
+				t.Errorf("neighbours of %s: %v, %v", p.Name, neighbours, err)
+			}
+		}
 	}
 	for path, want := range map[string]string{
-		"ipv4/conf/all/rp_filter": "0", "ipv4/conf/l7p1/rp_filter": "0",
+		"ipv4/conf/all/rp_filter": "0", "ipv4/conf/l7p1-1/rp_filter": "0", "ipv4/conf/l7p1-4/rp_filter": "0",
 		"ipv4/ip_local_port_range": "10240\t32767", "ipv4/fwmark_reflect": "1",
+		"ipv6/conf/l7p1-3/disable_ipv6": "0", "ipv6/fwmark_reflect": "1",
 	} {
 		if v := read(proxy, path); v != want {
 			t.Errorf("net/%s in the proxy's namespace is %q, want %q", path, v, want)
@@ -80,27 +93,66 @@ func TestSetup(t *testing.T) {
 		t.Error("the node's own port range was changed")
 	}
 	own, foreign := net.IPv4(10, 244, 1, 7), net.IPv4(10, 244, 1, 2)
+	own6, foreign6 := net.ParseIP("fd00:244:1::7"), net.ParseIP("fd00:244:1::2")
 	for _, c := range []struct {
 		name string
 		src  net.IP
 		mark int
 		want string
 	}{
-		{"marked, own source", own, 1, ProxyName},
-		{"marked, pod's source", foreign, 2, ProxyName},
-		{"marked, no source", nil, 4, ProxyName},
+		{"marked, own source", own, 1, ProxyName(1)},
+		{"marked, pod's source", foreign, 2, ProxyName(2)},
+		{"marked, no source", nil, 4, ProxyName(4)},
 		{"unmarked, own source", own, 0, "eth0"},
 		{"unmarked, no source", nil, 0, "eth0"},
-		{"unmarked, pod's source", foreign, 0, ProxyName},
+		{"unmarked, pod's source", foreign, 0, ProxyName(1)},
 		{"another mark, own source", own, 7, "eth0"},
+		{"IPv6, marked, own source", own6, 1, ProxyName(1)},
+		{"IPv6, marked, pod's source", foreign6, 4, ProxyName(4)},
+		{"IPv6, unmarked, own source", own6, 0, "eth0"},
+		{"IPv6, unmarked, pod's source", foreign6, 0, ProxyName(1)},
 	} {
 		if dev := out(t, proxy, c.src, c.mark); dev != c.want {
 			t.Errorf("%s: leaves by %q, want %q", c.name, dev, c.want)
 		}
 	}
-	neighbours, err := proxy.Netlink.NeighList(got.ProxyIfindex, 2)
-	if err != nil || len(neighbours) != 1 || neighbours[0].HardwareAddr.String() != h.HardwareAddr.String() {
-		t.Errorf("neighbours of %s: %v, %v", ProxyName, neighbours, err)
+}
+
+// ipv6On gives the proxy's pod an IPv6 address, and new interfaces none, as some CNIs do.
+func ipv6On(t *testing.T, host, proxy *nstest.NS) {
+	t.Helper()
+	eth0 := proxy.Link("eth0")
+	own, err := netlink.ParseAddr("fd00:244:1::7/64")
+	if err != nil {
+		t.Fatal(err)
+	}
+	own.Flags = unix.IFA_F_NODAD
+	if err := proxy.Netlink.AddrAdd(eth0, own); err != nil {
+		t.Fatal(err)
+	}
+	proxy.Route("::/0", "fd00:244:1::1", "eth0")
+	err = proxy.Netlink.NeighSet(&netlink.Neigh{LinkIndex: eth0.Attrs().Index, State: netlink.NUD_PERMANENT, Family: unix.AF_INET6,
+		IP: net.ParseIP("fd00:244:1::1"), HardwareAddr: host.Link("cni").Attrs().HardwareAddr})
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy.Do(func() error { return os.WriteFile("/proc/sys/net/ipv6/conf/default/disable_ipv6", []byte("1"), 0) })
+}
+
+// Sockets that are bound to a veth find the one that is made in its place.
+func TestVethMadeAgain(t *testing.T) {
+	dir := t.TempDir()
+	host, proxy := nstest.New(t, dir, "node"), nstest.New(t, dir, "proxy")
+	before := setup(t, host, proxy, Config{})
+	if err := host.Netlink.LinkDel(host.Link(HostName(2))); err != nil {
+		t.Fatal(err)
+	}
+	after := setup(t, host, proxy, Config{})
+	if before.ProxyIfindexes != after.ProxyIfindexes || before.HostMAC.String() != after.HostMAC.String() {
+		t.Errorf("the old link %+v, the new %+v", before, after)
+	}
+	if before.HostIfindexes[0] != after.HostIfindexes[0] || before.HostIfindexes[1] == after.HostIfindexes[1] {
+		t.Errorf("the old link %+v, the new %+v", before, after)
 	}
 }
 
@@ -120,7 +172,7 @@ func TestSetupAgain(t *testing.T) {
 	if again, err := proxy.Netlink.RuleList(2); err != nil || len(again) != len(rules) {
 		t.Errorf("rules: %v, then %v, %v", rules, again, err)
 	}
-	if h, p := host.Link(HostName).Attrs().MTU, proxy.Link(ProxyName).Attrs().MTU; h != 9000 || p != 9000 {
+	if h, p := host.Link(HostName(3)).Attrs().MTU, proxy.Link(ProxyName(3)).Attrs().MTU; h != 9000 || p != 9000 {
 		t.Errorf("MTUs are %d and %d", h, p)
 	}
 }
@@ -131,16 +183,16 @@ func TestSetupOfAnotherProxy(t *testing.T) {
 	host, old, proxy := nstest.New(t, dir, "node"), nstest.New(t, dir, "old"), nstest.New(t, dir, "proxy")
 	before := setup(t, host, old, Config{})
 	after := setup(t, host, proxy, Config{})
-	if before.Cookie == after.Cookie || before.HostIfindex == after.HostIfindex {
+	if before.Cookie == after.Cookie || before.HostIfindexes[0] == after.HostIfindexes[0] {
 		t.Errorf("the old link %+v, the new %+v", before, after)
 	}
-	if _, err := old.Netlink.LinkByName(ProxyName); err == nil {
-		t.Errorf("%s is still in the old namespace", ProxyName)
+	if _, err := old.Netlink.LinkByName(ProxyName(1)); err == nil {
+		t.Errorf("%s is still in the old namespace", ProxyName(1))
 	}
-	proxy.Link(ProxyName)
+	proxy.Link(ProxyName(1))
 	host.Do(Remove)
-	if _, err := host.Netlink.LinkByName(HostName); err == nil {
-		t.Errorf("%s is still on the node after Remove", HostName)
+	if _, err := host.Netlink.LinkByName(HostName(1)); err == nil {
+		t.Errorf("%s is still on the node after Remove", HostName(1))
 	}
 	host.Do(Remove) // nothing to remove is no error
 }

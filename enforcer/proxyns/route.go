@@ -9,18 +9,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The routing of the proxy's namespace. What comes in through the veth is delivered
+// The routing of the proxy's namespace. What comes in through the veths is delivered
 // locally, whatever its destination. What Envoy sends on a policed connection goes out
-// through the veth: its sockets carry the mark of their leg. So does what has a foreign
-// source without a mark (a reset from no socket); it would else leave through the pod's
-// own interface, with an address that is not the pod's.
+// through its leg's veth: its sockets carry the mark of their leg. What has a foreign
+// source without a mark goes to the first one, and ends there; it would else leave through
+// the pod's own interface, with an address that is not the pod's.
 const (
 	tableLocal = 100
-	tableVeth  = 101
+	tableLeg   = 100 // and the leg's number
+	prefIn     = 0   // before the table of the namespace's own addresses
 	prefMark   = 100
 	prefOwn    = 200
 	prefRest   = 300
-	legs       = 4
 )
 
 // gateway is the node's side as the proxy's namespace sees it: it answers to no
@@ -41,7 +41,7 @@ func gateways() []gateway {
 	}
 }
 
-func route(h *netlink.Handle, l netlink.Link, hostMAC net.HardwareAddr) error {
+func route(h *netlink.Handle, sides [Legs]netlink.Link) error {
 	lo, err := h.LinkByName("lo")
 	if err != nil {
 		return fmt.Errorf("find lo in the proxy's namespace: %w", err)
@@ -50,7 +50,7 @@ func route(h *netlink.Handle, l netlink.Link, hostMAC net.HardwareAddr) error {
 		return fmt.Errorf("set lo up in the proxy's namespace: %w", err)
 	}
 	for _, g := range gateways() {
-		err := routeFamily(h, g, l.Attrs().Index, lo.Attrs().Index, hostMAC)
+		err := routeFamily(h, g, sides, lo.Attrs().Index)
 		if g.family == unix.AF_INET6 && noIPv6(err) {
 			continue
 		}
@@ -67,32 +67,39 @@ func noIPv6(err error) bool {
 	return errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EACCES) || errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EPERM)
 }
 
-func routeFamily(h *netlink.Handle, g gateway, index, lo int, hostMAC net.HardwareAddr) error {
+func routeFamily(h *netlink.Handle, g gateway, sides [Legs]netlink.Link, lo int) error {
+	local := &netlink.Route{Family: g.family, LinkIndex: lo, Dst: g.any, Table: tableLocal, Type: unix.RTN_LOCAL, Scope: unix.RT_SCOPE_HOST}
+	if err := h.RouteReplace(local); err != nil {
+		return fmt.Errorf("set route of table %d: %w", tableLocal, err)
+	}
+	for i, side := range sides {
+		if err := routeLeg(h, g, side, tableLeg+i+1); err != nil {
+			return err
+		}
+	}
+	return rules(h, g)
+}
+
+func routeLeg(h *netlink.Handle, g gateway, side netlink.Link, table int) error {
 	addr := &netlink.Addr{IPNet: &net.IPNet{IP: g.own, Mask: net.CIDRMask(g.bits, g.bits)}, Scope: unix.RT_SCOPE_LINK}
 	if g.family == unix.AF_INET {
 		addr.Peer = &net.IPNet{IP: g.gateway, Mask: net.CIDRMask(g.bits, g.bits)}
 	} else {
 		addr.Flags = unix.IFA_F_NODAD
 	}
-	l := &netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: index}}
-	if err := h.AddrReplace(l, addr); err != nil {
-		return fmt.Errorf("give %s the address %s: %w", ProxyName, g.own, err)
+	name, index := side.Attrs().Name, side.Attrs().Index
+	if err := h.AddrReplace(side, addr); err != nil {
+		return fmt.Errorf("give %s the address %s: %w", name, g.own, err)
 	}
-	neigh := &netlink.Neigh{LinkIndex: index, Family: g.family, State: netlink.NUD_PERMANENT, IP: g.gateway, HardwareAddr: hostMAC}
+	neigh := &netlink.Neigh{LinkIndex: index, Family: g.family, State: netlink.NUD_PERMANENT, IP: g.gateway, HardwareAddr: hostMAC()}
 	if err := h.NeighSet(neigh); err != nil {
-		return fmt.Errorf("set neighbour %s: %w", g.gateway, err)
+		return fmt.Errorf("set neighbour %s of %s: %w", g.gateway, name, err)
 	}
-	routes := []*netlink.Route{
-		{LinkIndex: lo, Dst: g.any, Table: tableLocal, Type: unix.RTN_LOCAL, Scope: unix.RT_SCOPE_HOST},
-		{LinkIndex: index, Dst: g.any, Table: tableVeth, Gw: g.gateway, Flags: unix.RTNH_F_ONLINK},
+	r := &netlink.Route{Family: g.family, LinkIndex: index, Dst: g.any, Table: table, Gw: g.gateway, Flags: unix.RTNH_F_ONLINK}
+	if err := h.RouteReplace(r); err != nil {
+		return fmt.Errorf("set route of table %d: %w", table, err)
 	}
-	for _, r := range routes {
-		r.Family = g.family
-		if err := h.RouteReplace(r); err != nil {
-			return fmt.Errorf("set route of table %d: %w", r.Table, err)
-		}
-	}
-	return rules(h, g)
+	return nil
 }
 
 // rules sets the rules of one family and removes what an earlier version left in their places.
@@ -137,13 +144,11 @@ func wantedRules(h *netlink.Handle, g gateway) ([]*netlink.Rule, error) {
 		r.Family, r.Priority, r.Table = g.family, pref, table
 		return r
 	}
-	in := rule(0, tableLocal)
-	in.IifName = ProxyName
-	wanted := []*netlink.Rule{in}
-	for mark := range legs {
-		r := rule(prefMark+mark, tableVeth)
-		r.Mark = uint32(mark + 1)
-		wanted = append(wanted, r)
+	var wanted []*netlink.Rule
+	for leg := 1; leg <= Legs; leg++ {
+		in, out := rule(prefIn, tableLocal), rule(prefMark+leg, tableLeg+leg)
+		in.IifName, out.Mark = ProxyName(leg), uint32(leg)
+		wanted = append(wanted, in, out)
 	}
 	own, err := h.AddrList(nil, g.family)
 	if err != nil {
@@ -158,7 +163,7 @@ func wantedRules(h *netlink.Handle, g gateway) ([]*netlink.Rule, error) {
 		r.Src = src
 		wanted = append(wanted, r)
 	}
-	rest := rule(prefRest, tableVeth)
+	rest := rule(prefRest, tableLeg+1)
 	rest.IifName = "lo"
 	return append(wanted, rest), nil
 }

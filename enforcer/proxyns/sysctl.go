@@ -20,20 +20,25 @@ type sysctl struct {
 }
 
 func sysctls() []sysctl {
-	return []sysctl{
+	out := []sysctl{
 		// Policed packets come in with any source.
 		{path: "ipv4/conf/all/rp_filter", value: "0"},
-		{path: "ipv4/conf/" + ProxyName + "/rp_filter", value: "0"},
-		// Kept apart from the pods' ports: no two sockets here may have the same tuple.
+		// Every port of these can be both a client's and the proxy's own.
 		{path: "ipv4/ip_local_port_range", value: "10240\t32767"},
-		// A reset from no socket takes the leg of what it answers, if the packet has its mark.
+		// A reset from no socket takes the leg of what it answers, which is the packet's mark.
 		{path: "ipv4/fwmark_reflect", value: "1"},
 		{path: "ipv6/fwmark_reflect", value: "1", optional: true},
-		{path: "ipv6/conf/" + ProxyName + "/accept_ra", value: "0", optional: true},
 		// Some CNIs turn IPv6 off in pods, also where other pods have it.
 		{path: "ipv6/conf/lo/disable_ipv6", value: "0", optional: true},
-		{path: "ipv6/conf/" + ProxyName + "/disable_ipv6", value: "0", optional: true},
 	}
+	for leg := 1; leg <= Legs; leg++ {
+		name := ProxyName(leg)
+		out = append(out,
+			sysctl{path: "ipv4/conf/" + name + "/rp_filter", value: "0"},
+			sysctl{path: "ipv6/conf/" + name + "/accept_ra", value: "0", optional: true},
+			sysctl{path: "ipv6/conf/" + name + "/disable_ipv6", value: "0", optional: true})
+	}
+	return out
 }
 
 // applySysctls writes the values that are not right yet. /proc/sys/net shows the

@@ -137,8 +137,6 @@ What is known to succeed, and is therefore no line here:
 - A foreign TCX program that is attached before ours and ends the chain (TCX_PASS) bypasses policy until the
   enforcer puts ours first again, within a second or two. Only root on the node can attach one.
 - A second interface that another CNI plugin gave to a policed pod is not policed.
-- A connection that is policed at both ends on one node can stall if its client chose a port of 10240 to 32767,
-  which is below Linux's own choice. It fails closed.
 `
 
 // render is the table: one row an attack, with the servers that stood behind it.

@@ -30,7 +30,10 @@ func clusterName(d policy.Direction) string { return "original-" + directionName
 // clusterFor returns the cluster of one direction. They are two so that no upstream
 // connection of one leg's mark can serve the other.
 func clusterFor(d policy.Direction) *clusterv3.Cluster {
-	limit := wrapperspb.UInt32(unlimited)
+	limit, leg := wrapperspb.UInt32(unlimited), MarkIngressUpstream
+	if d == policy.Egress {
+		leg = MarkEgressUpstream
+	}
 	return &clusterv3.Cluster{
 		Name:                 clusterName(d),
 		ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_ORIGINAL_DST},
@@ -42,6 +45,8 @@ func clusterFor(d policy.Direction) *clusterv3.Cluster {
 		CircuitBreakers: &clusterv3.CircuitBreakers{Thresholds: []*clusterv3.CircuitBreakers_Thresholds{{
 			MaxConnections: limit, MaxPendingRequests: limit, MaxRequests: limit, MaxRetries: wrapperspb.UInt32(0),
 		}}},
+		// The listener's original_src adds the source address and the mark.
+		UpstreamBindConfig:        &corev3.BindConfig{SocketOptions: []*corev3.SocketOption{boundTo(leg)}},
 		UpstreamConnectionOptions: &clusterv3.UpstreamConnectionOptions{TcpKeepalive: keepalive()},
 		TypedExtensionProtocolOptions: map[string]*anypb.Any{
 			"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": anyFor(&httpv3.HttpProtocolOptions{

@@ -156,6 +156,7 @@ func (e *realEnvoy) plain(t testing.TB, set Set) Set {
 		c := proto.CloneOf(c)
 		c.ClusterDiscoveryType = &clusterv3.Cluster_Type{Type: clusterv3.Cluster_STATIC}
 		c.LbPolicy = clusterv3.Cluster_ROUND_ROBIN
+		c.UpstreamBindConfig = nil
 		var number uint32
 		if _, err := fmt.Sscan(port, &number); err != nil {
 			t.Fatal(err)

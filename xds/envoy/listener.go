@@ -1,6 +1,7 @@
 package envoy
 
 import (
+	"fmt"
 	"time"
 
 	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
@@ -29,6 +30,8 @@ const (
 const (
 	solSocket = 1
 	soMark    = 36
+	// SO_BINDTODEVICE keeps sockets of different legs apart that have the same tuple.
+	soBindToDevice = 25
 
 	rbacFilter = "envoy.filters.http.rbac"
 	// logInterval is how long an access-log entry waits for others at most.
@@ -67,7 +70,7 @@ func listenerFor(id policy.ClassID, d policy.Direction, port uint16) *listenerv3
 			Description: "leg", Level: solSocket, Name: soMark,
 			Value: &corev3.SocketOption_IntValue{IntValue: downstream},
 			State: corev3.SocketOption_STATE_PREBIND,
-		}},
+		}, boundTo(int(downstream))},
 		TcpKeepalive: keepalive(),
 		ListenerFilters: []*listenerv3.ListenerFilter{
 			{Name: "envoy.filters.listener.original_dst", ConfigType: &listenerv3.ListenerFilter_TypedConfig{
@@ -79,6 +82,17 @@ func listenerFor(id policy.ClassID, d policy.Direction, port uint16) *listenerv3
 			Name:       "envoy.filters.network.http_connection_manager",
 			ConfigType: &listenerv3.Filter_TypedConfig{TypedConfig: anyFor(connectionManagerFor(name, d))},
 		}}}},
+	}
+}
+
+// Device is the interface that a leg's sockets are bound to, in the proxy's namespace.
+func Device(leg int) string { return fmt.Sprintf("l7p1-%d", leg) }
+
+func boundTo(leg int) *corev3.SocketOption {
+	return &corev3.SocketOption{
+		Description: "leg's veth", Level: solSocket, Name: soBindToDevice,
+		Value: &corev3.SocketOption_BufValue{BufValue: []byte(Device(leg))},
+		State: corev3.SocketOption_STATE_PREBIND,
 	}
 }
 

@@ -35,7 +35,7 @@ func (n *Node) Mark() (uint32, error) {
 	if err := m.Lookup(uint32(0), &value); err != nil {
 		return 0, fmt.Errorf("read the node's configuration: %w", err)
 	}
-	const offset = 20 // of node_config's mark
+	const offset = 44 // of node_config's mark
 	mark := binary.NativeEndian.Uint32(value[offset:])
 	if mark == 0 {
 		return 0, fmt.Errorf("the node has no mark: %x", value)
