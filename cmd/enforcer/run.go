@@ -9,6 +9,7 @@ import (
 	"os"
 	"time"
 
+	flowpb "github.com/cilium/cilium/api/v1/flow"
 	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
@@ -52,19 +53,25 @@ func run(ctx context.Context, log logr.Logger, o options) error {
 	if err != nil {
 		return err
 	}
-	metrics := enforcer.NewMetrics(prometheus.NewRegistry())
+	registry := prometheus.NewRegistry()
+	metrics, hubble := enforcer.NewMetrics(registry), flow.NewMetrics(registry)
 	starts := make(chan *cni.Pod)
 	proxies, changed := make(chan *launch.Proxy), make(chan struct{}, 1)
 	requests, packets, envoyChanged := make(chan policy.Event, eventRoom), make(chan bpf.Event, eventRoom), make(chan struct{}, 1)
 	server, err := envoy.NewServer(envoy.Config{
-		Node:     o.node,
-		OnEvent:  func(e policy.Event) { offer(requests, e, metrics, "envoy") },
+		Node: o.node,
+		OnEvent: func(e policy.Event) {
+			offer(requests, e, func() {
+				metrics.Lost("envoy")
+				hubble.Lost(flowpb.LostEventSource_OBSERVER_EVENTS_QUEUE, 1)
+			})
+		},
 		OnChange: func() { notify(envoyChanged) },
 	})
 	if err != nil {
 		return err
 	}
-	flows, err := flow.New(flow.Config{Node: o.node, Room: o.flowRoom, Queries: o.flowQueries, Version: "septum"})
+	flows, err := flow.New(flow.Config{Node: o.node, Room: o.flowRoom, Queries: o.flowQueries, Version: "septum", Metrics: hubble})
 	if err != nil {
 		return err
 	}
@@ -114,7 +121,12 @@ func run(ctx context.Context, log logr.Logger, o options) error {
 	}
 	g.Go(func() error { return watch(ctx, log, changed, o.netnsDirs()) })
 	g.Go(func() error {
-		return datapath.Events(ctx, func(e bpf.Event) { offer(packets, e, metrics, "bpf") })
+		return datapath.Events(ctx, func(e bpf.Event) {
+			offer(packets, e, func() {
+				metrics.Lost("bpf")
+				hubble.Lost(flowpb.LostEventSource_OBSERVER_EVENTS_QUEUE, 1)
+			})
+		})
 	})
 	if o.metrics != "" {
 		g.Go(func() error {
@@ -161,11 +173,12 @@ func notify(c chan struct{}) {
 	}
 }
 
-func offer[E any](c chan E, e E, m *enforcer.Metrics, source string) {
+// offer calls lost where the channel is full.
+func offer[E any](c chan E, e E, lost func()) {
 	select {
 	case c <- e:
 	default:
-		m.Lost(source)
+		lost()
 	}
 }
 

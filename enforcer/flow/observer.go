@@ -41,7 +41,7 @@ func (o observer) GetFlows(req *observerpb.GetFlowsRequest, conn grpc.ServerStre
 	if err != nil {
 		return status.Error(codes.InvalidArgument, err.Error())
 	}
-	err = q.run(conn.Context(), o.recorder.ring, conn.Send)
+	err = q.run(conn.Context(), o.recorder.ring, o.recorder.counted(conn.Send))
 	if conn.Context().Err() != nil {
 		return status.FromContextError(conn.Context().Err()).Err()
 	}
@@ -108,4 +108,17 @@ func (r *Recorder) rate() float64 {
 		}
 	})
 	return float64(n) / min(window, max(r.uptime(), time.Second)).Seconds()
+}
+
+// counted counts the flows that a reader is told are gone.
+func (r *Recorder) counted(next send) send {
+	if r.config.Metrics == nil {
+		return next
+	}
+	return func(res *observerpb.GetFlowsResponse) error {
+		if lost := res.GetLostEvents(); lost != nil {
+			r.config.Metrics.Lost(lost.GetSource(), lost.GetNumEventsLost())
+		}
+		return next(res)
+	}
 }

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	flowpb "github.com/cilium/cilium/api/v1/flow"
-
 	"github.com/septum-dev/septum/policy"
 )
 
@@ -26,6 +24,8 @@ type Config struct {
 	Queries bool
 	// Version is what the server says it is.
 	Version string
+	// Metrics count the flows; nil counts nothing.
+	Metrics *Metrics
 	// Now is the clock; time.Now if it is nil.
 	Now func() time.Time
 }
@@ -79,7 +79,12 @@ func (r *Recorder) Add(e policy.Event, responsible []policy.Ref) {
 	if e.Rule != (policy.RuleID{}) {
 		responsible = []policy.Ref{e.Rule.Policy}
 	}
-	r.ring.add(converter{event: e, by: responsible, people: r.people, queries: r.config.Queries})
+	c := converter{event: e, by: responsible, people: r.people, queries: r.config.Queries}
+	parts := c.parts()
+	if r.config.Metrics != nil {
+		r.config.Metrics.observe(c, parts)
+	}
+	r.ring.add(c, parts)
 }
 
 // flows of one event share what c holds.
@@ -88,31 +93,4 @@ type converter struct {
 	by      []policy.Ref
 	people  *people
 	queries bool
-}
-
-// part makes one of an event's flows.
-type part func(converter) *flowpb.Flow
-
-// parts are, of a request, the request, its response if it went on, and a policy verdict if
-// it was refused; of a connection the policy verdict, and the drop.
-func (c converter) parts() []part {
-	e := c.event
-	answered := e.HTTP != nil && e.HTTP.Code > 0
-	switch {
-	case e.HTTP != nil && e.Verdict == policy.Denied:
-		return []part{converter.verdict, converter.request}
-	case e.HTTP != nil && e.Verdict == policy.Audited && answered:
-		return []part{converter.verdict, converter.request, converter.response}
-	case e.HTTP != nil && e.Verdict == policy.Audited:
-		return []part{converter.verdict, converter.request}
-	case answered:
-		return []part{converter.request, converter.response}
-	case e.HTTP != nil:
-		return []part{converter.request}
-	case e.Verdict == policy.Denied && (byPolicy(e.DropReason) || e.TLS != nil):
-		return []part{converter.verdict, converter.drop}
-	case e.Verdict == policy.Denied:
-		return []part{converter.drop}
-	}
-	return []part{converter.verdict}
 }

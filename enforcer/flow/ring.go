@@ -18,7 +18,7 @@ func (r *record) holds(number uint64) bool {
 	return number >= r.first && number < r.first+uint64(len(r.parts))
 }
 
-func (r *record) flow(number uint64) *flowpb.Flow { return r.parts[number-r.first](r.converter) }
+func (r *record) flow(number uint64) *flowpb.Flow { return r.parts[number-r.first].flow(r.converter) }
 
 // ring holds the last flows, by the number that each was given: the first ever has 0. One
 // goroutine adds, any others may read; nobody waits for a lock.
@@ -36,8 +36,8 @@ func (r *ring) slot(number uint64) *atomic.Pointer[record] {
 	return &r.slots[number%uint64(len(r.slots))]
 }
 
-func (r *ring) add(c converter) {
-	rec := &record{first: r.next.Load(), converter: c, parts: c.parts()}
+func (r *ring) add(c converter, parts []part) {
+	rec := &record{first: r.next.Load(), converter: c, parts: parts}
 	end := rec.first + uint64(len(rec.parts))
 	for n := rec.first; n < end; n++ {
 		r.slot(n).Store(rec)

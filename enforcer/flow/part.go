@@ -1,0 +1,76 @@
+package flow
+
+import (
+	flowpb "github.com/cilium/cilium/api/v1/flow"
+
+	"github.com/septum-dev/septum/policy"
+)
+
+// part is one of an event's flows.
+type part uint8
+
+// The parts.
+const (
+	partVerdict  part = 0
+	partDrop     part = 1
+	partRequest  part = 2
+	partResponse part = 3
+)
+
+// flow makes the part's flow.
+func (p part) flow(c converter) *flowpb.Flow {
+	switch p {
+	case partDrop:
+		return c.drop()
+	case partRequest:
+		return c.request()
+	case partResponse:
+		return c.response()
+	case partVerdict:
+	}
+	return c.verdict()
+}
+
+// names are the type, subtype and protocol by which Hubble counts the part's flow.
+func (p part) names(e policy.Event) (kind, subtype, protocol string) {
+	switch p {
+	case partRequest, partResponse:
+		return "L7", "HTTP", "HTTP"
+	case partDrop:
+		return "Drop", dropReason(e.DropReason).String(), protocolName(e.Protocol)
+	case partVerdict:
+	}
+	return "PolicyVerdict", "", protocolName(e.Protocol)
+}
+
+// verdict is the verdict of the part's flow: a response is never judged.
+func (p part) verdict(e policy.Event) flowpb.Verdict {
+	if p == partResponse {
+		return flowpb.Verdict_FORWARDED
+	}
+	return verdictOf(e.Verdict)
+}
+
+// parts are, of a request, the request, its response if it went on, and a policy verdict if
+// it was refused; of a connection the policy verdict, and the drop.
+func (c converter) parts() []part {
+	e := c.event
+	answered := e.HTTP != nil && e.HTTP.Code > 0
+	switch {
+	case e.HTTP != nil && e.Verdict == policy.Denied:
+		return []part{partVerdict, partRequest}
+	case e.HTTP != nil && e.Verdict == policy.Audited && answered:
+		return []part{partVerdict, partRequest, partResponse}
+	case e.HTTP != nil && e.Verdict == policy.Audited:
+		return []part{partVerdict, partRequest}
+	case answered:
+		return []part{partRequest, partResponse}
+	case e.HTTP != nil:
+		return []part{partRequest}
+	case e.Verdict == policy.Denied && (byPolicy(e.DropReason) || e.TLS != nil):
+		return []part{partVerdict, partDrop}
+	case e.Verdict == policy.Denied:
+		return []part{partDrop}
+	}
+	return []part{partVerdict}
+}
