@@ -100,8 +100,8 @@ func (c converter) summary() string {
 func (c converter) drop() *flowpb.Flow {
 	f := c.base()
 	f.EventType = &flowpb.CiliumEventType{Type: typeDrop, SubType: int32(f.DropReasonDesc)}
-	f.DropReason = uint32(f.DropReasonDesc)    //nolint:staticcheck // older readers know no other
-	f.Summary = c.summary()                    //nolint:staticcheck // the CLI prints nothing else
+	f.DropReason = uint32(f.DropReasonDesc) //nolint:staticcheck // older readers know no other
+	f.Summary = c.summary()                 //nolint:staticcheck // the CLI prints nothing else
 	return f
 }
 
