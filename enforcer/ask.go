@@ -2,13 +2,16 @@ package enforcer
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
+	"github.com/septum-dev/septum/enforcer/proxy/stream"
+	"github.com/septum-dev/septum/policy"
 	"github.com/septum-dev/septum/xds/envoy"
 )
 
-// ask is the one question that Envoy is asked at a time.
+// ask is the one question that the proxies are asked at a time.
 type ask struct {
 	answers chan answer
 	number  int
@@ -22,9 +25,55 @@ type answer struct {
 	err    error
 }
 
-// startAsk gives Envoy a set. The question before is given up, and c goes on when this
+// sets are what the two proxies are given.
+type sets struct {
+	envoy envoy.Set
+	own   stream.Set
+}
+
+// setsFor fails where a class has no number or no resources; it is left out then.
+func setsFor(np policy.NodePolicy, n policy.Numbers) (sets, error) {
+	e, errEnvoy := envoy.Resources(np, n)
+	o, errOwn := stream.SetFor(np, n)
+	return sets{envoy: e, own: o}, errors.Join(errEnvoy, errOwn)
+}
+
+func (s sets) version() string { return s.envoy.Version() + " " + s.own.Version() }
+
+// give asks both proxies at once. That one is not there which has nothing to serve is no error.
+func (e *Enforcer) give(ctx context.Context, s sets) error {
+	own := make(chan error, 1)
+	go func() { own <- e.config.Own.Apply(ctx, s.own) }()
+	envoyErr, ownErr := e.config.Proxy.Apply(ctx, s.envoy), <-own
+	if errors.Is(ownErr, stream.ErrNotConnected) && len(s.own.Classes) == 0 {
+		ownErr = nil
+	}
+	if weight(ownErr) > weight(envoyErr) {
+		return ownErr
+	}
+	return envoyErr
+}
+
+// weight orders errors by what they decide: a refusal before silence, and that before absence.
+func weight(err error) int {
+	switch {
+	case err == nil:
+		return 0
+	case notConnected(err):
+		return 1
+	case errors.Is(err, context.DeadlineExceeded):
+		return 2
+	}
+	return 3
+}
+
+func notConnected(err error) bool {
+	return errors.Is(err, envoy.ErrNotConnected) || errors.Is(err, stream.ErrNotConnected)
+}
+
+// startAsk gives Envoy and Septum's own proxy their sets. The question before is given up, and c goes on when this
 // one is answered; with no c, nothing waits for the answer.
-func (e *Enforcer) startAsk(ctx context.Context, set envoy.Set, c *change) {
+func (e *Enforcer) startAsk(ctx context.Context, set sets, c *change) {
 	e.ask.stop()
 	ctx, cancel := context.WithTimeout(ctx, e.config.AckTimeout)
 	done := make(chan struct{})
@@ -34,7 +83,7 @@ func (e *Enforcer) startAsk(ctx context.Context, set envoy.Set, c *change) {
 	go func() {
 		defer close(done)
 		defer cancel()
-		err := e.config.Proxy.Apply(ctx, set)
+		err := e.give(ctx, set)
 		if err == nil && c != nil {
 			e.awaitListeners(ctx, c)
 		}

@@ -8,22 +8,22 @@ import (
 	"github.com/septum-dev/septum/bpf"
 	"github.com/septum-dev/septum/policy"
 	"github.com/septum-dev/septum/xds"
-	"github.com/septum-dev/septum/xds/envoy"
 )
 
-// The order of a change, so that nothing is redirected to a class that Envoy does not
-// have, and no class goes while something is redirected to it:
+// The order of a change, so that nothing is redirected to a class that nobody
+// serves, and no class goes while something is redirected to it:
 //
 //	 1. numbers are assigned and saved
-//	 2. Envoy is given the classes of the old and the new policy, acknowledges, and listens
+//	 2. Envoy and Septum's own proxy are given the classes of the old and the new policy,
+//	    acknowledge, and listen
 //	 3. programs of pods that are policed no longer are detached
 //	 4. the map entries are written
 //	 5. programs of newly policed pods are attached
 //	 6. the update is saved, and reported as in force
-//	 7. Envoy loses the classes that only the old policy had
+//	 7. both lose the classes that only the old policy had
 //
-// If Envoy refuses, the classes and tables that are in force stay, and only who is who
-// changes. If it is not there or does not answer, the change goes on without it: what is
+// If one refuses, the classes and tables that are in force stay, and only who is who
+// changes. If one is not there or does not answer, the change goes on without it: what is
 // denied is denied, and what is redirected finds nobody.
 
 // change is an update on its way into the data path.
@@ -31,7 +31,7 @@ type change struct {
 	update  xds.Update
 	numbers policy.Numbers
 	// set has the classes of both policies, final only those of the new one.
-	set, final envoy.Set
+	set, final sets
 	// refused is true where update's policy has been replaced by what can be kept of it.
 	refused bool
 }
@@ -60,7 +60,7 @@ func (e *Enforcer) advance(ctx context.Context) {
 	}
 	c.refused = refused
 	e.failed = nil
-	if refused || !e.config.Proxy.Connected() {
+	if refused || !e.config.Proxy.Connected() && !e.config.Own.Connected() {
 		e.startAsk(ctx, c.set, nil)
 		e.commit(ctx, c)
 		return
@@ -82,11 +82,11 @@ func (e *Enforcer) prepare(update xds.Update) (*change, error) {
 	}
 	// A class that has no number or resources is left out, here as in the maps.
 	var err, errBoth error
-	c.final, err = envoy.Resources(update.NodePolicy, c.numbers)
-	c.set, errBoth = envoy.Resources(withClasses(update.NodePolicy, e.force.policy.Classes), c.numbers)
+	c.final, err = setsFor(update.NodePolicy, c.numbers)
+	c.set, errBoth = setsFor(withClasses(update.NodePolicy, e.force.policy.Classes), c.numbers)
 	e.outcome("ClassWithoutListener", errors.Join(err, errBoth))
 	if e.config.NoIPv6 {
-		c.final, c.set = c.final.IPv4Only(), c.set.IPv4Only()
+		c.final.envoy, c.set.envoy = c.final.envoy.IPv4Only(), c.set.envoy.IPv4Only()
 	}
 	return c, nil
 }
@@ -121,7 +121,7 @@ func (e *Enforcer) answered(ctx context.Context, a answer) {
 			delete(e.problems, reasonRefused)
 			e.refused = nil
 		}
-	case errors.Is(a.err, envoy.ErrNotConnected):
+	case notConnected(a.err):
 		delete(e.problems, reasonSilent)
 	case errors.Is(a.err, context.DeadlineExceeded):
 		e.problem(reasonSilent, a.err)
@@ -139,14 +139,14 @@ func (e *Enforcer) answered(ctx context.Context, a answer) {
 	}
 }
 
-// The problems that Envoy can make.
+// The problems that Envoy and Septum's own proxy can make.
 const (
 	reasonRefused = "ProxyRefused"
 	reasonSilent  = "ProxyNotAnswering"
 )
 
-// fallBack is what is done instead of a change that Envoy refused. Envoy has its old set
-// again already.
+// fallBack is what is done instead of a change that a proxy refused. It has its old set
+// again already, and commit gives that to the other.
 func (e *Enforcer) fallBack(refused *change) *change {
 	update := refused.update
 	update.NodePolicy = e.keepable(update.NodePolicy)
@@ -221,7 +221,8 @@ func (e *Enforcer) commit(ctx context.Context, c *change) {
 		e.outcome("StateNotSaved", e.config.Store.SaveUpdate(c.update))
 	}
 	e.config.Metrics.applied(e.config.Now(), len(e.pods.wanted))
-	if c.final.Version() != c.set.Version() {
+	// What one proxy refused, the other may have taken: its classes are then the new ones.
+	if c.final.version() != c.set.version() || c.refused && len(c.set.own.Classes) > 0 {
 		e.startAsk(ctx, c.final, nil)
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/septum-dev/septum/enforcer/cni"
 	"github.com/septum-dev/septum/enforcer/launch"
 	"github.com/septum-dev/septum/enforcer/links"
+	"github.com/septum-dev/septum/enforcer/proxy/stream"
 	"github.com/septum-dev/septum/enforcer/proxyns"
 	"github.com/septum-dev/septum/policy"
 	"github.com/septum-dev/septum/xds"
@@ -53,6 +54,14 @@ type Proxy interface {
 	Ready() bool
 }
 
+// Own is the end of Septum's own proxy ([stream.Server]): as Proxy, for the classes that
+// Envoy does not serve. Ready is true where there is none.
+type Own interface {
+	Apply(context.Context, stream.Set) error
+	Connected() bool
+	Ready() bool
+}
+
 // Links finds pods' veths.
 type Links interface {
 	Scan(all bool) error
@@ -84,9 +93,9 @@ type Inputs struct {
 	Proxies <-chan *launch.Proxy
 	// Changed says that interfaces, addresses or namespaces of the node changed.
 	Changed <-chan struct{}
-	// EnvoyChanged says that Proxy's Connected or Ready may have changed.
-	EnvoyChanged <-chan struct{}
-	// Requests are what Envoy judged, Packets what the BPF programs judged.
+	// ProxyChanged says that Connected or Ready of Proxy or Own may have changed.
+	ProxyChanged <-chan struct{}
+	// Requests are what the proxies judged, Packets what the BPF programs judged.
 	Requests <-chan policy.Event
 	Packets  <-chan bpf.Event
 }
@@ -104,6 +113,7 @@ type Config struct {
 	Source    Source
 	Datapath  Datapath
 	Proxy     Proxy
+	Own       Own
 	Links     Links
 	Store     Store
 	Namespace Namespace
@@ -129,7 +139,7 @@ const defaultAckTimeout = 5 * time.Second
 func (c *Config) complete() error {
 	var errs []error
 	for name, missing := range map[string]bool{
-		"Source": c.Source == nil, "Datapath": c.Datapath == nil, "Proxy": c.Proxy == nil, "Links": c.Links == nil,
+		"Source": c.Source == nil, "Datapath": c.Datapath == nil, "Proxy": c.Proxy == nil, "Own": c.Own == nil, "Links": c.Links == nil,
 		"Store": c.Store == nil, "Namespace": c.Namespace == nil, "Metrics": c.Metrics == nil, "Instance": c.Instance == "",
 	} {
 		if missing {

@@ -11,7 +11,7 @@ import (
 // counts are the verdicts of every policy since the enforcer started.
 //
 // A connection that a rule on layers 3 and 4 decided is counted by the BPF programs, a
-// request by Envoy's log; the redirect of a connection to Envoy is no verdict. What no
+// request by the proxies' words; the redirect of a connection to Envoy is no verdict. What no
 // rule allowed has no rule to name: it counts for every policy that has a rule in the
 // endpoint's table, or denies there by default.
 type counts struct {
@@ -110,11 +110,14 @@ func since(was, now uint64) uint64 {
 	return now - was
 }
 
-// request counts what Envoy judged.
+// request counts what a proxy judged.
 func (e *Enforcer) request(ev policy.Event) {
-	kind, method := kindTLS, ""
-	if ev.HTTP != nil {
-		kind, method = kindHTTP, ev.HTTP.Method
+	kind := kindHTTP
+	switch {
+	case ev.Kafka != nil:
+		kind = kindKafka
+	case ev.HTTP == nil:
+		kind = kindTLS
 	}
 	e.config.Metrics.verdicts(kind, ev.Verdict, 1)
 	refs := []policy.Ref{ev.Rule.Policy}
@@ -125,7 +128,7 @@ func (e *Enforcer) request(ev policy.Event) {
 	if ev.Verdict == policy.Denied {
 		e.counts.denied(refs, e.deniedRequest(ev))
 		e.config.Log.V(1).Info("request denied", "direction", directionName(ev.Direction), "source", ev.Src.String(), "destination", ev.Dst.String(),
-			"kind", kind, "method", method, "policy", ev.Rule.Policy.Name, "rule", ev.Rule.Path, "reason", ev.DropReason)
+			"kind", kind, "request", asked(ev), "policy", ev.Rule.Policy.Name, "rule", ev.Rule.Path, "reason", ev.DropReason)
 	}
 }
 

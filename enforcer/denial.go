@@ -54,22 +54,27 @@ func (c *counts) denied(refs []policy.Ref, d denial) {
 }
 
 func (e *Enforcer) deniedRequest(ev policy.Event) denial {
-	method, path := "HTTP", ""
-	if ev.HTTP != nil && ev.HTTP.Method != "" {
-		path, _, _ = strings.Cut(ev.HTTP.Path, "?") // a query may hold secrets
-		method, path = printable(ev.HTTP.Method, maxMethod), " "+printable(path, maxPath)
-	}
-	if ev.TLS != nil && ev.HTTP == nil {
-		method, path = "TCP without a TLS server name", ""
-		if ev.TLS.ServerName != "" {
-			method, path = "TLS", " "+printable(ev.TLS.ServerName, maxPath)
-		}
-	}
 	return denial{
 		at:   ev.Time.UnixNano(),
-		what: strings.TrimSpace(e.route(ev.Src, ev.Dst, true) + " " + method + path),
+		what: strings.TrimSpace(e.route(ev.Src, ev.Dst, true) + " " + asked(ev)),
 		rule: nameOf(ev.Rule),
 	}
+}
+
+// asked is what a request asks for: "GET /data", "Produce orders".
+func asked(ev policy.Event) string {
+	switch {
+	case ev.Kafka != nil:
+		return strings.TrimSpace(ev.Kafka.Key.String() + " " + printable(ev.Kafka.Topic, maxPath))
+	case ev.HTTP != nil && ev.HTTP.Method != "":
+		path, _, _ := strings.Cut(ev.HTTP.Path, "?") // a query may hold secrets
+		return printable(ev.HTTP.Method, maxMethod) + " " + printable(path, maxPath)
+	case ev.TLS != nil && ev.HTTP == nil && ev.TLS.ServerName != "":
+		return "TLS " + printable(ev.TLS.ServerName, maxPath)
+	case ev.TLS != nil && ev.HTTP == nil:
+		return "TCP without a TLS server name"
+	}
+	return "HTTP"
 }
 
 func (e *Enforcer) deniedPacket(ev bpf.Event) denial {

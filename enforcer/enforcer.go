@@ -28,10 +28,10 @@ type Enforcer struct {
 
 	// next is the newest update that has not been begun.
 	next *xds.Update
-	// change is waiting for Envoy.
+	// change is waiting for the proxies.
 	change *change
 	ask    ask
-	// refused is the update that Envoy refused, until it takes one.
+	// refused is the update that a proxy refused, until it takes one.
 	refused *xds.Update
 	// failed is a change whose map entries could not be written; it is tried again.
 	failed  *change
@@ -69,8 +69,8 @@ type proxyState struct {
 	gone     <-chan struct{}
 	// attached is true while the veth to the launcher's namespace is in the data path.
 	attached bool
-	// connected is whether Envoy was connected when this was last asked.
-	connected bool
+	// connected is whether Envoy and the own proxy were connected when this was last asked.
+	connected [2]bool
 	mtu       int
 }
 
@@ -112,8 +112,8 @@ func (e *Enforcer) Run(ctx context.Context) error {
 			e.proxyCame(p)
 		case <-e.proxy.gone:
 			e.proxyWent()
-		case <-e.config.Inputs.EnvoyChanged:
-			e.envoyChanged()
+		case <-e.config.Inputs.ProxyChanged:
+			e.proxyChanged()
 		case <-e.config.Inputs.Changed:
 			e.hostAddrs()
 			e.syncPods(false)

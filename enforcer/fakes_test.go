@@ -18,6 +18,7 @@ import (
 	"github.com/septum-dev/septum/bpf"
 	"github.com/septum-dev/septum/enforcer/cni"
 	"github.com/septum-dev/septum/enforcer/links"
+	"github.com/septum-dev/septum/enforcer/proxy/stream"
 	"github.com/septum-dev/septum/enforcer/proxyns"
 	"github.com/septum-dev/septum/policy"
 	"github.com/septum-dev/septum/xds"
@@ -75,9 +76,9 @@ func (w *world) run() (stop func()) {
 	w.reports = nil
 	w.metrics = NewMetrics(prometheus.NewRegistry())
 	e, err := New(Config{
-		Source: w, Datapath: w, Proxy: proxy{w}, Links: w, Store: w, Instance: "test",
+		Source: w, Datapath: w, Proxy: proxy{w}, Own: own{}, Links: w, Store: w, Instance: "test",
 		Namespace:  func(*os.File, proxyns.Config) (proxyns.Link, error) { return proxyns.Link{}, nil },
-		Inputs:     Inputs{Starts: w.starts, Changed: w.changed, EnvoyChanged: w.envoy, Requests: w.requests, Packets: w.packets},
+		Inputs:     Inputs{Starts: w.starts, Changed: w.changed, ProxyChanged: w.envoy, Requests: w.requests, Packets: w.packets},
 		Metrics:    w.metrics,
 		Log:        testr.New(w.t),
 		AckTimeout: w.ackTimeout,
@@ -363,5 +364,12 @@ func (p proxy) Connected() bool {
 }
 
 func (p proxy) Ready() bool { return p.Connected() }
+
+// own is a proxy of our own that is there and takes everything.
+type own struct{}
+
+func (own) Apply(context.Context, stream.Set) error { return nil }
+func (own) Connected() bool                         { return false }
+func (own) Ready() bool                             { return true }
 
 var errFake = errors.New("refused by the test")

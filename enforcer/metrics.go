@@ -16,6 +16,8 @@ const (
 	kindL4   = "l4"
 	kindHTTP = "http"
 	kindTLS  = "tls"
+	// kindKafka counts each topic of a request by itself.
+	kindKafka = "kafka"
 )
 
 // stale is how long the loop may be busy before it counts as hung: Envoy is never waited
@@ -58,8 +60,8 @@ func NewMetrics(r *prometheus.Registry) *Metrics {
 			Namespace: "septum", Subsystem: "enforcer", Name: "attach_errors_total", Help: "Attempts to attach a pod's programs that failed.",
 		}),
 		appliedTime:   gauge("last_applied_timestamp_seconds", "When a change was last written into the data path."),
-		proxyReady:    gauge("proxy_ready", "1 while Envoy is connected and holds the configuration in force."),
-		verdictsTotal: counters("verdicts_total", "Verdicts, by connection (l4) and by request (http).", "kind", "verdict"),
+		proxyReady:    gauge("proxy_ready", "1 while Envoy, and Septum's own proxy where it has classes, are connected and hold the configuration in force."),
+		verdictsTotal: counters("verdicts_total", "Verdicts, by connection (l4) and by request (http, kafka).", "kind", "verdict"),
 		dropsTotal:    counters("drops_total", "Packets dropped by the BPF programs.", "reason"),
 		lostTotal:     counters("lost_events_total", "Events that were not counted because too many came at once.", "source"),
 	}
@@ -79,6 +81,9 @@ func NewMetrics(r *prometheus.Registry) *Metrics {
 
 // Lost counts an event that found its channel full.
 func (m *Metrics) Lost(source string) { m.lost(source, 1) }
+
+// LostMany counts events that another process had no room for.
+func (m *Metrics) LostMany(source string, n uint64) { m.lost(source, n) }
 
 func (m *Metrics) lost(source string, n uint64) { m.lostTotal.WithLabelValues(source).Add(float64(n)) }
 

@@ -249,7 +249,8 @@ func (n *node) envoyPids() []int {
 		text, _ := os.ReadFile(children + task.Name() + "/children")
 		for _, f := range strings.Fields(string(text)) {
 			var pid int
-			if _, err := fmt.Sscan(f, &pid); err == nil {
+			name, _ := os.ReadFile("/proc/" + f + "/comm")
+			if _, err := fmt.Sscan(f, &pid); err == nil && strings.TrimSpace(string(name)) == "envoy" {
 				pids = append(pids, pid)
 			}
 		}

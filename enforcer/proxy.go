@@ -67,16 +67,16 @@ func (e *Enforcer) raiseMTU(mtu int) {
 	e.outcome("ProxyMTU", err)
 }
 
-// envoyChanged gives a new Envoy what the last one refused: it may take it.
-func (e *Enforcer) envoyChanged() {
-	connected := e.config.Proxy.Connected()
-	came := connected && !e.proxy.connected
+// proxyChanged gives a new proxy what the last one refused: it may take it.
+func (e *Enforcer) proxyChanged() {
+	connected := [2]bool{e.config.Proxy.Connected(), e.config.Own.Connected()}
+	came := connected[0] && !e.proxy.connected[0] || connected[1] && !e.proxy.connected[1]
 	e.proxy.connected = connected
 	if came && e.refused != nil && e.next == nil {
 		e.next, e.refused = e.refused, nil
 		e.force.seenNode = ""
 	}
-	if e.config.Proxy.Ready() {
+	if e.config.Proxy.Ready() && e.config.Own.Ready() {
 		delete(e.problems, reasonSilent)
 	}
 }

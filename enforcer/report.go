@@ -30,7 +30,9 @@ func (e *Enforcer) report() {
 	e.config.Source.Report(r)
 }
 
-func (e *Enforcer) proxyReady() bool { return e.proxy.attached && e.config.Proxy.Ready() }
+func (e *Enforcer) proxyReady() bool {
+	return e.proxy.attached && e.config.Proxy.Ready() && e.config.Own.Ready()
+}
 
 func (e *Enforcer) nodeProblems() []*septumpb.NodeProblem {
 	var out []*septumpb.NodeProblem

@@ -7,17 +7,12 @@ import (
 	"testing"
 )
 
-// ftp is a second L7 kind.
-type ftp struct{}
-
-func (*ftp) isL7() {}
-
 func TestL7KindsConflict(t *testing.T) {
 	s := sampleSnapshot()
 	second := s.Policies[0]
 	second.Ref.Name, second.UID = "second", "p2"
 	rule := second.Specs[0].Ingress.Rules[0]
-	rule.ID.Policy, rule.L7 = second.Ref, &ftp{}
+	rule.ID.Policy, rule.L7 = second.Ref, &Kafka{Rules: []KafkaRule{{}}}
 	second.Specs = []Spec{{Path: "spec", Subject: second.Specs[0].Subject, Ingress: Section{DefaultDeny: true, Rules: []Rule{rule}}}}
 	s.Policies = append(s.Policies, second)
 

@@ -39,7 +39,7 @@ func (t Table) decide(np NodePolicy, req Request) Decision {
 	case e.Verdict != Redirected:
 		return refuse(t.Audit, first(e.Rules), "unknown verdict")
 	}
-	if req.HTTP == nil && req.DNS == nil && req.TLS == nil {
+	if req.HTTP == nil && req.DNS == nil && req.TLS == nil && req.Kafka == nil {
 		return Decision{Verdict: Redirected, Rule: first(e.Rules), Class: e.Class, Reason: "layer 7 rules decide"}
 	}
 	n := slices.IndexFunc(np.Classes, func(c Class) bool { return c.ID == e.Class })
@@ -54,17 +54,19 @@ func (t Table) decide(np NodePolicy, req Request) Decision {
 // decide judges a request that is of the class's kind: what is not is no valid request. A
 // request inside of TLS is not seen.
 func (c Class) decide(req Request) Decision {
-	switch dns := len(c.DNS) > 0; {
-	case c.IsTLS():
+	switch {
+	case c.Kind == KindTLS:
 		return c.DecideTLS(req.TLS)
 	case req.TLS != nil:
 		return Decision{Verdict: Denied, Reason: "TLS where the rules are about what is inside"}
-	case req.DNS != nil && dns:
-		return c.DecideDNS(*req.DNS)
-	case req.HTTP != nil && !dns:
+	case c.Kind == KindHTTP && req.HTTP != nil:
 		return c.DecideHTTP(*req.HTTP)
+	case c.Kind == KindDNS && req.DNS != nil:
+		return c.DecideDNS(*req.DNS)
+	case c.Kind == KindKafka && req.Kafka != nil:
+		return c.DecideKafka(*req.Kafka)
 	}
-	return Decision{Verdict: Denied, Reason: "not the protocol of the rules"}
+	return Decision{Verdict: Denied, Reason: "not " + c.Kind.String()}
 }
 
 // DecideHTTP judges a request by a class's rules: denies first, then allows.
@@ -93,13 +95,7 @@ func (c Class) DecideHTTP(req HTTPRequest) Decision {
 			return Decision{Verdict: Forwarded, Rule: r.ID, Reason: "allowed by rule"}
 		}
 	}
-	if c.AllowAll != nil && c.AuditRest {
-		return refuse(true, *c.AllowAll, "no rule matched")
-	}
-	if c.AllowAll != nil {
-		return Decision{Verdict: Forwarded, Rule: *c.AllowAll, Reason: "allowed by rule"}
-	}
-	return refuse(c.Audit, RuleID{}, "no rule matched")
+	return c.rest()
 }
 
 // endpointOf returns the endpoint with that address. Host-network pods have none of their own.

@@ -10,8 +10,6 @@ type DNS struct {
 	Audit bool
 }
 
-func (*DNS) isL7() {}
-
 // DNSRule allows the questions for some names.
 type DNSRule struct {
 	// ID.Path is "spec.egress[0].toPorts[0].rules.dns[0]".

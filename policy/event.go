@@ -20,6 +20,8 @@ type Request struct {
 	DNS *DNSRequest
 	// TLS is nil for a connection that is not TLS, or of which nothing is known yet.
 	TLS *TLSRequest
+	// Kafka is nil for what is no Kafka request.
+	Kafka *KafkaRequest
 }
 
 // HTTPRequest is an HTTP request as a proxy reads it.
@@ -61,6 +63,8 @@ type Event struct {
 	HTTP *HTTPEvent
 	// TLS is nil for events that are not about a TLS connection.
 	TLS *TLSEvent
+	// Kafka is nil for what is no Kafka request.
+	Kafka *KafkaEvent
 }
 
 // EventSource is the backend that gave a verdict.
@@ -70,6 +74,8 @@ type EventSource uint8
 const (
 	SourceBPF   EventSource = 0
 	SourceEnvoy EventSource = 1
+	// SourceProxy is Septum's own proxy.
+	SourceProxy EventSource = 2
 )
 
 // TLSEvent is the TLS part of an Event.

@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"slices"
-	"strings"
 )
 
 // outcome is what all rules that apply to a packet come to, together. Equal outcomes of
@@ -81,18 +80,16 @@ func (f *folder) oneKind(l7 []*rule) []*rule {
 	out := l7[:0:0]
 	first := l7[0]
 	for _, r := range l7 {
-		if kindOf(r.l7) == kindOf(first.l7) {
+		if r.l7.Kind() == first.l7.Kind() {
 			out = append(out, r)
 			continue
 		}
 		f.report(Problem{Policy: r.id.Policy, Path: r.id.Path, Reason: ReasonConflict,
 			Message: fmt.Sprintf("%s rules conflict with the %s rules of %s %s for the same peer and port: they allow nothing",
-				kindOf(r.l7), kindOf(first.l7), first.id.Policy.Kind, first.id.Policy.Name)})
+				r.l7.Kind(), first.l7.Kind(), first.id.Policy.Kind, first.id.Policy.Name)})
 	}
 	return out
 }
-
-func kindOf(l7 L7) string { return strings.TrimPrefix(fmt.Sprintf("%T", l7), "*policy.") }
 
 // shadowed says whether a rule for every peer on layer 4 leaves nothing for narrower L7
 // rules to decide (SEMANTICS 2). L7 rules that deny are never shadowed.
@@ -100,16 +97,13 @@ func shadowed(l4, l7 []*rule) bool {
 	if !slices.ContainsFunc(l4, func(r *rule) bool { return r.wide }) {
 		return false
 	}
-	return !slices.ContainsFunc(l7, func(r *rule) bool {
-		http, ok := r.l7.(*HTTP)
-		return r.wide || ok && slices.ContainsFunc(http.Rules, func(h HTTPRule) bool { return h.Action == Deny })
-	})
+	return !slices.ContainsFunc(l7, func(r *rule) bool { return r.wide || r.l7.denies() })
 }
 
 // class returns the class of these L7 rules, which may go with L4 rules for the same
 // peer and port: then everything is allowed, and still proxied.
 func (f *folder) class(l4, l7 []*rule) ClassID {
-	out := &Class{Direction: f.direction, Audit: f.audit}
+	out := &Class{Kind: l7[0].l7.Kind(), Direction: f.direction, Audit: f.audit}
 	var allowAll *rule
 	for _, r := range slices.Concat(l4, l7) {
 		if (r.l7 == nil || r.open) && (allowAll == nil || CompareRuleIDs(r.id, allowAll.id) < 0) {
@@ -118,7 +112,7 @@ func (f *folder) class(l4, l7 []*rule) ClassID {
 	}
 	if allowAll == nil {
 		for _, r := range l7 {
-			if isAudited(r.l7) && (out.AllowAll == nil || CompareRuleIDs(r.id, *out.AllowAll) < 0) {
+			if r.l7.audits() && (out.AllowAll == nil || CompareRuleIDs(r.id, *out.AllowAll) < 0) {
 				id := r.id
 				out.AllowAll, out.AuditRest = &id, true
 			}
@@ -130,15 +124,14 @@ func (f *folder) class(l4, l7 []*rule) ClassID {
 			continue
 		}
 		keys = append(keys, r.key)
-		switch l7 := r.l7.(type) {
-		case *HTTP:
-			out.HTTP = append(out.HTTP, l7.Rules...)
-		case *DNS:
-			out.DNS = append(out.DNS, l7.Rules...)
-		}
+		r.l7.addTo(out)
 	}
 	slices.Sort(keys)
 	keys = append(keys, fmt.Sprint(f.direction, f.audit))
+	if out.Kind != KindHTTP {
+		// A rule whose kind is edited gets another class: another process serves it.
+		keys = append(keys, out.Kind.String())
+	}
 	if allowAll != nil {
 		id := allowAll.id
 		out.AllowAll = &id
@@ -148,25 +141,13 @@ func (f *folder) class(l4, l7 []*rule) ClassID {
 	f.tls(out, l7)
 	slices.SortFunc(out.HTTP, func(a, b HTTPRule) int { return CompareRuleIDs(a.ID, b.ID) })
 	slices.SortFunc(out.DNS, func(a, b DNSRule) int { return CompareRuleIDs(a.ID, b.ID) })
+	slices.SortFunc(out.Kafka, func(a, b KafkaRule) int { return CompareRuleIDs(a.ID, b.ID) })
 	if _, ok := f.classes[out.ID]; !ok {
 		f.limit(out)
 		out.HTTP = f.withinHeaderActions(out.HTTP)
 		f.classes[out.ID] = out
 	}
 	return out.ID
-}
-
-// isAudited says whether an L7 part lets through what its rules refuse.
-func isAudited(l7 L7) bool {
-	switch l7 := l7.(type) {
-	case *HTTP:
-		return l7.Audit
-	case *DNS:
-		return l7.Audit
-	case *TLS:
-		return l7.Audit
-	}
-	return false
 }
 
 func ruleIDs(rules []*rule) []RuleID {

@@ -132,15 +132,15 @@ func (m *merger) class(of []Entry, open *RuleID) ClassID {
 	}
 	out := m.classes[of[0].Class]
 	names := []string{string(out.ID)}
-	kind := out.kind()
 	for _, e := range of[1:] {
 		c := m.classes[e.Class]
 		names = append(names, string(c.ID))
-		if c.kind() != kind {
+		if c.Kind != out.Kind {
 			continue
 		}
 		out.HTTP = slices.Concat(out.HTTP, c.HTTP)
 		out.DNS = slices.Concat(out.DNS, c.DNS)
+		out.Kafka = slices.Concat(out.Kafka, c.Kafka)
 		out.mergeAllowAll(c.AllowAll, c.AuditRest)
 	}
 	if open != nil {
@@ -155,6 +155,8 @@ func (m *merger) class(of []Entry, open *RuleID) ClassID {
 	out.HTTP = slices.CompactFunc(out.HTTP, func(a, b HTTPRule) bool { return a.ID == b.ID })
 	slices.SortFunc(out.DNS, func(a, b DNSRule) int { return CompareRuleIDs(a.ID, b.ID) })
 	out.DNS = slices.CompactFunc(out.DNS, func(a, b DNSRule) bool { return a.ID == b.ID })
+	slices.SortFunc(out.Kafka, func(a, b KafkaRule) int { return CompareRuleIDs(a.ID, b.ID) })
+	out.Kafka = slices.CompactFunc(out.Kafka, func(a, b KafkaRule) bool { return a.ID == b.ID })
 	m.classes[out.ID] = out
 	m.made = append(m.made, out)
 	return out.ID
@@ -169,14 +171,6 @@ func (c *Class) mergeAllowAll(rule *RuleID, audit bool) {
 	case c.AuditRest == audit && CompareRuleIDs(*rule, *c.AllowAll) < 0:
 		c.AllowAll = rule
 	}
-}
-
-// kind names what the class's rules are about.
-func (c Class) kind() string {
-	if len(c.DNS) > 0 {
-		return "DNS"
-	}
-	return "HTTP"
 }
 
 func sortedKeys[V any](m map[Protocol]V) []Protocol {

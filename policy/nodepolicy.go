@@ -89,17 +89,21 @@ const (
 // not by their text: an edited rule keeps its class.
 type ClassID string
 
-// Class is a set of L7 rules that are judged together, by one Envoy listener.
+// Class is a set of L7 rules of one kind that are judged together, by one listener.
 type Class struct {
-	ID        ClassID
+	ID   ClassID
+	Kind Kind
+	// Direction is that of the tables that lead to the class.
 	Direction Direction
-	// HTTP are the rules, sorted by ID. Denies are looked at before allows.
+	// HTTP are the rules of a class of KindHTTP, sorted by ID. Denies are looked at before allows.
 	HTTP []HTTPRule
-	// DNS are the rules, sorted by ID, of a class of DNS rules.
+	// DNS are the rules of a class of KindDNS, sorted by ID.
 	DNS []DNSRule
-	// TLS are the rules on server names, sorted by ID. A class has rules of one kind.
+	// TLS are the rules of a class of KindTLS on server names, sorted by ID.
 	TLS []TLSRule
-	// AllowAll is set when an L4 rule allows what no HTTP rule denies: everything else
+	// Kafka are the rules of a class of KindKafka, as HTTP are.
+	Kafka []KafkaRule
+	// AllowAll is set when an L4 rule allows what no L7 rule denies: everything else
 	// goes on and is seen. It is the L4 rule that does so.
 	AllowAll *RuleID
 	// AuditRest is true when AllowAll is an L7 rule in Audit mode: what no other rule

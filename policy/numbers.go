@@ -78,6 +78,9 @@ func names(np NodePolicy, tables map[TableID]bool, classes map[ClassID]bool, rul
 		for _, r := range c.DNS {
 			rules[r.ID] = true
 		}
+		for _, r := range c.Kafka {
+			rules[r.ID] = true
+		}
 		if c.AllowAll != nil {
 			rules[*c.AllowAll] = true
 		}

@@ -138,9 +138,6 @@ const (
 	DoesNotExist Operator = 3
 )
 
-// L7 is the layer 7 part of a rule: one of *HTTP, *DNS and *TLS (and later *Kafka).
-type L7 interface{ isL7() }
-
 // HTTP allows the requests that match one of its rules; gRPC rules are HTTP rules on
 // method and path. No rules allow nothing: ingest makes `http: []` an L4 rule.
 type HTTP struct {
@@ -149,8 +146,6 @@ type HTTP struct {
 	// Audit too.
 	Audit bool
 }
-
-func (*HTTP) isL7() {}
 
 // HTTPRule holds when every condition holds.
 type HTTPRule struct {

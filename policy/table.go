@@ -33,8 +33,8 @@ func (in tableInput) rules() (rules []rule, defaultDeny, audit bool) {
 					continue
 				}
 				r.open = r.open || !defaultDeny
-				if http, ok := r.l7.(*HTTP); ok {
-					r.l7 = withoutDenies(http)
+				if r.l7 != nil {
+					r.l7 = r.l7.withoutDenies()
 					r.key += "\x00without denies"
 				}
 			}
@@ -59,10 +59,6 @@ func (in tableInput) denying(audit bool) []Ref {
 	}
 	slices.SortFunc(out, CompareRefs)
 	return slices.Compact(out)
-}
-
-func withoutDenies(h *HTTP) *HTTP {
-	return &HTTP{Audit: h.Audit, Rules: slices.DeleteFunc(slices.Clone(h.Rules), func(r HTTPRule) bool { return r.Action == Deny })}
 }
 
 // id names the table by which rules it is made of and how they are read, not by their text.

@@ -16,8 +16,6 @@ type TLS struct {
 	Audit bool
 }
 
-func (*TLS) isL7() {}
-
 // TLSRule is one set of names.
 type TLSRule struct {
 	ID RuleID
@@ -90,7 +88,7 @@ func NormalizeServerName(name string) string {
 }
 
 // IsTLS says whether the class judges TLS connections.
-func (c Class) IsTLS() bool { return len(c.TLS) > 0 }
+func (c Class) IsTLS() bool { return c.Kind == KindTLS }
 
 // DecideTLS judges a connection by a class's names; nil stands for one that is not TLS.
 func (c Class) DecideTLS(req *TLSRequest) Decision {

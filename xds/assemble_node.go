@@ -10,6 +10,7 @@ import (
 
 	"github.com/septum-dev/septum/policy"
 	"github.com/septum-dev/septum/xds/septumpb"
+	"github.com/septum-dev/septum/xds/wire"
 )
 
 func endpointFromProto(in *septumpb.Endpoint) (policy.EndpointPolicy, error) {
@@ -97,28 +98,12 @@ func entryFromProto(in *septumpb.Entry, rules []policy.RuleID) (policy.Entry, er
 	return out, nil
 }
 
-func ruleFromProto(in *septumpb.RuleID) (policy.RuleID, error) {
-	out := policy.RuleID{
-		Policy: policy.Ref{Kind: in.GetKind(), Namespace: in.GetNamespace(), Name: in.GetName()},
-		Path:   in.GetPath(), Name: in.GetRuleName(),
-	}
-	return out, errors.Join(notEmpty("kind", in.GetKind()), text("namespace", in.GetNamespace()), notEmpty("name", in.GetName()),
-		text("path", in.GetPath()), text("rule_name", in.GetRuleName()))
-}
+func ruleFromProto(in *septumpb.RuleID) (policy.RuleID, error) { return wire.ReadRule(in) }
 
 func classFromProto(in *septumpb.Class) (policy.Class, error) {
-	out := policy.Class{ID: policy.ClassID(in.GetId()), Audit: in.GetAudit(), AuditRest: in.GetAuditRest()}
-	direction, err := enum("direction", in.GetDirection(), uint32(policy.Egress))
-	if err := errors.Join(err, notEmpty("id", in.GetId()), atMost("http", len(in.GetHttp()), policy.MaxClassRules), atMost("dns", len(in.GetDns()), policy.MaxClassRules)); err != nil {
+	out, err := wire.ReadClass(in)
+	if err := errors.Join(err, atMost("http", len(in.GetHttp()), policy.MaxClassRules)); err != nil {
 		return out, err
-	}
-	out.Direction = policy.Direction(direction)
-	if in.GetAllowAll() != nil {
-		rule, err := ruleFromProto(in.GetAllowAll())
-		if err != nil {
-			return out, fmt.Errorf("allow_all: %w", err)
-		}
-		out.AllowAll = &rule
 	}
 	for i, r := range in.GetTls() {
 		rule, err := tlsFromProto(r)
@@ -133,13 +118,6 @@ func classFromProto(in *septumpb.Class) (policy.Class, error) {
 			return out, fmt.Errorf("http[%d]: %w", i, err)
 		}
 		out.HTTP = append(out.HTTP, rule)
-	}
-	for i, r := range in.GetDns() {
-		rule, err := dnsFromProto(r)
-		if err != nil {
-			return out, fmt.Errorf("dns[%d]: %w", i, err)
-		}
-		out.DNS = append(out.DNS, rule)
 	}
 	return out, nil
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/septum-dev/septum/policy"
 	"github.com/septum-dev/septum/xds/septumpb"
+	"github.com/septum-dev/septum/xds/wire"
 )
 
 // The type URLs of the two kinds of resources.
@@ -124,15 +125,10 @@ func tableToProto(t policy.Table) *septumpb.Table {
 	return out
 }
 
-func ruleToProto(r policy.RuleID) *septumpb.RuleID {
-	return &septumpb.RuleID{Kind: r.Policy.Kind, Namespace: r.Policy.Namespace, Name: r.Policy.Name, Path: r.Path, RuleName: r.Name}
-}
+func ruleToProto(r policy.RuleID) *septumpb.RuleID { return wire.Rule(r) }
 
 func classToProto(c policy.Class) *septumpb.Class {
-	out := &septumpb.Class{Id: string(c.ID), Direction: uint32(c.Direction), Audit: c.Audit, AuditRest: c.AuditRest}
-	if c.AllowAll != nil {
-		out.AllowAll = ruleToProto(*c.AllowAll)
-	}
+	out := wire.Class(c)
 	for _, r := range c.TLS {
 		out.Tls = append(out.Tls, tlsToProto(r))
 	}
@@ -145,9 +141,6 @@ func classToProto(c policy.Class) *septumpb.Class {
 			rule.Headers = append(rule.Headers, &septumpb.HeaderMatch{Name: h.Name, Value: matchToProto(h.Value), Mismatch: uint32(h.Mismatch), Secret: string(h.Secret)})
 		}
 		out.Http = append(out.Http, rule)
-	}
-	for _, r := range c.DNS {
-		out.Dns = append(out.Dns, &septumpb.DNSRule{Id: ruleToProto(r.ID), Name: string(r.Name)})
 	}
 	return out
 }

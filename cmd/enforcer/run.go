@@ -21,6 +21,7 @@ import (
 	"github.com/septum-dev/septum/enforcer/launch"
 	"github.com/septum-dev/septum/enforcer/links"
 	"github.com/septum-dev/septum/enforcer/netns"
+	"github.com/septum-dev/septum/enforcer/proxy/stream"
 	"github.com/septum-dev/septum/enforcer/proxyns"
 	"github.com/septum-dev/septum/policy"
 	"github.com/septum-dev/septum/xds"
@@ -57,26 +58,39 @@ func run(ctx context.Context, log logr.Logger, o options) error {
 	metrics, hubble := enforcer.NewMetrics(registry), flow.NewMetrics(registry)
 	starts := make(chan *cni.Pod)
 	proxies, changed := make(chan *launch.Proxy), make(chan struct{}, 1)
-	requests, packets, envoyChanged := make(chan policy.Event, eventRoom), make(chan bpf.Event, eventRoom), make(chan struct{}, 1)
-	server, err := envoy.NewServer(envoy.Config{
-		Node: o.node,
-		OnEvent: func(e policy.Event) {
+	requests, packets, proxyChanged := make(chan policy.Event, eventRoom), make(chan bpf.Event, eventRoom), make(chan struct{}, 1)
+	// request is what is done with a verdict of a proxy.
+	request := func(source string) func(policy.Event) {
+		return func(e policy.Event) {
 			offer(requests, e, func() {
-				metrics.Lost("envoy")
+				metrics.Lost(source)
 				hubble.Lost(flowpb.LostEventSource_OBSERVER_EVENTS_QUEUE, 1)
 			})
-		},
-		OnChange: func() { notify(envoyChanged) },
+		}
+	}
+	server, err := envoy.NewServer(envoy.Config{
+		Node:     o.node,
+		OnEvent:  request("envoy"),
+		OnChange: func() { notify(proxyChanged) },
 	})
 	if err != nil {
 		return err
 	}
+	own := stream.NewServer(stream.Config{
+		Node:    o.node,
+		OnEvent: request("proxy"),
+		OnLost: func(n uint64) {
+			metrics.LostMany("proxy", n)
+			hubble.Lost(flowpb.LostEventSource_OBSERVER_EVENTS_QUEUE, n)
+		},
+		OnChange: func() { notify(proxyChanged) },
+	})
 	flows, err := flow.New(flow.Config{Node: o.node, Room: o.flowRoom, Queries: o.flowQueries, Version: "septum", Metrics: hubble})
 	if err != nil {
 		return err
 	}
 	loop, err := enforcer.New(enforcer.Config{
-		Source: client, Datapath: datapath, Proxy: server, Links: finder, Store: &enforcer.Disk{Dir: o.state},
+		Source: client, Datapath: datapath, Proxy: server, Own: own, Links: finder, Store: &enforcer.Disk{Dir: o.state},
 		Namespace: func(ns *os.File, c proxyns.Config) (proxyns.Link, error) {
 			if o.procSys != "" {
 				c.ProcSys = []string{o.procSys}
@@ -84,7 +98,7 @@ func run(ctx context.Context, log logr.Logger, o options) error {
 			return proxyns.Setup(ns, c)
 		},
 		Inputs: enforcer.Inputs{
-			Starts: starts, Proxies: proxies, Changed: changed, EnvoyChanged: envoyChanged, Requests: requests, Packets: packets,
+			Starts: starts, Proxies: proxies, Changed: changed, ProxyChanged: proxyChanged, Requests: requests, Packets: packets,
 		},
 		Bootstrap: o.socket("envoy.json"), Instance: rand.Text(), Metrics: metrics, Log: log, AckTimeout: o.ackTimeout,
 		Flows: flows, NoIPv6: noIPv6,
@@ -105,6 +119,7 @@ func run(ctx context.Context, log logr.Logger, o options) error {
 	g.Go(func() error { return loop.Run(ctx) })
 	g.Go(func() error { return client.Run(ctx) })
 	g.Go(func() error { return server.Serve(ctx, sockets.xds) })
+	g.Go(func() error { return own.Serve(ctx, sockets.proxy) })
 	g.Go(func() error {
 		hello := func(p *launch.Proxy) {
 			select {

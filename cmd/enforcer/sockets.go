@@ -12,7 +12,7 @@ import (
 )
 
 // sockets are what the proxy pod connects to.
-type sockets struct{ xds, launch *net.UnixListener }
+type sockets struct{ xds, launch, proxy *net.UnixListener }
 
 // listen makes the run directory, Envoy's bootstrap and the sockets in it. All of it is
 // for the proxy's group only.
@@ -51,6 +51,9 @@ func listen(o options) (sockets, error) {
 	}
 	if s.launch, err = launch.Listen(o.socket("launch.sock"), o.proxyID); err != nil {
 		return sockets{}, errors.Join(err, s.xds.Close())
+	}
+	if s.proxy, err = launch.Listen(o.socket(launch.ProxySocket), o.proxyID); err != nil {
+		return sockets{}, errors.Join(err, s.xds.Close(), s.launch.Close())
 	}
 	return s, nil
 }

@@ -1,7 +1,8 @@
 // Command septum-proxy is the first process of the proxy pod: it introduces the pod to
-// the node's enforcer and keeps Envoy running.
+// the node's enforcer and keeps Envoy and Septum's own proxy running.
 //
 //	septum-proxy [flags]                run
+//	septum-proxy serve [flags]          be Septum's own proxy: what Envoy cannot judge
 //	septum-proxy install PATH           copy itself to PATH (a file, or a directory for a file
 //	                                    of its own name), with CAP_NET_RAW as file capability
 package main
@@ -15,6 +16,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strconv"
 	"sync"
 	"syscall"
@@ -42,12 +44,15 @@ func run(log *slog.Logger, args []string) error {
 		}
 		return launch.Install(self, args[1])
 	}
+	if len(args) > 0 && args[0] == "serve" {
+		return serve(log, args[1:])
+	}
 	flags := flag.NewFlagSet("septum-proxy", flag.ContinueOnError)
 	envoy := flags.String("envoy", "/usr/local/bin/envoy", "path of Envoy")
 	socket := flags.String("socket", "/run/septum/proxy/launch.sock", "path of the enforcer's socket")
 	concurrency := flags.Int("concurrency", 2, "Envoy's worker threads; 0 is one per processor")
 	level := flags.String("log-level", "warning", "Envoy's log level")
-	drain := flags.Duration("stop-timeout", 5*time.Second, "how long Envoy may take to end")
+	drain := flags.Duration("stop-timeout", 5*time.Second, "how long Envoy and Septum's own proxy may take to end")
 	if err := flags.Parse(args); err != nil {
 		return fmt.Errorf("parse flags: %w", err)
 	}
@@ -73,9 +78,15 @@ func run(log *slog.Logger, args []string) error {
 		return nil
 	case path := <-bootstrap:
 		defer stop()
-		return runEnvoy(ctx, log, &launch.Envoy{
-			Path: *envoy, Args: envoyArgs(path, *level, *concurrency), Ambient: launch.Ambient(), StopTimeout: *drain,
-		})
+		self, err := os.Executable()
+		if err != nil {
+			return fmt.Errorf("find own program: %w", err)
+		}
+		return launch.Run(ctx,
+			process(log, "Envoy", &launch.Process{Path: *envoy, Args: envoyArgs(path, *level, *concurrency), StopTimeout: *drain}),
+			process(log, "septum-proxy serve", &launch.Process{
+				Path: self, Args: []string{"serve", "--socket=" + filepath.Join(filepath.Dir(*socket), launch.ProxySocket)}, StopTimeout: *drain,
+			}))
 	}
 }
 
@@ -105,10 +116,12 @@ func envoyArgs(bootstrap, level string, concurrency int) []string {
 	return args
 }
 
-func runEnvoy(ctx context.Context, log *slog.Logger, envoy *launch.Envoy) error {
-	envoy.Started = func(pid int) { log.Info("Envoy started", "pid", pid) }
-	envoy.Ended = func(pid int, status syscall.WaitStatus) {
-		log.Warn("Envoy ended", "pid", pid, "exit", status.ExitStatus(), "signal", status.Signal().String())
+// process gives a process what it needs to open its sockets, and logs what becomes of it.
+func process(log *slog.Logger, name string, p *launch.Process) *launch.Process {
+	p.Ambient = launch.Ambient()
+	p.Started = func(pid int) { log.Info("process started", "process", name, "pid", pid) }
+	p.Ended = func(pid int, status syscall.WaitStatus) {
+		log.Warn("process ended", "process", name, "pid", pid, "exit", status.ExitStatus(), "signal", status.Signal().String())
 	}
-	return envoy.Run(ctx)
+	return p
 }

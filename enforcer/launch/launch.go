@@ -21,6 +21,9 @@ import (
 // Version is the version of the hand-shake.
 const Version = 1
 
+// ProxySocket is the name of the socket for Septum's own proxy, beside that of the hand-shake.
+const ProxySocket = "proxy.sock"
+
 // maxLine bounds a line of the hand-shake.
 const maxLine = 4096
 

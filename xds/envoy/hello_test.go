@@ -102,7 +102,7 @@ func listener(t *testing.T) (string, chan []byte) {
 func TestHostileHello(t *testing.T) {
 	upstream, got := listener(t)
 	e := startEnvoy(t, upstream)
-	addr := e.apply(t, policy.Class{ID: "c", TLS: []policy.TLSRule{tlsRule("spec.egress[0]", "ok.example", "*.w.example", "*.5.w.example", "long.example")}})["c"]
+	addr := e.apply(t, policy.Class{ID: "c", Kind: policy.KindTLS, TLS: []policy.TLSRule{tlsRule("spec.egress[0]", "ok.example", "*.w.example", "*.5.w.example", "long.example")}})["c"]
 	padding := func(n int) helloExtension { return helloExtension{21, make([]byte, n)} }
 	good := helloOf(sniOf("ok.example"))
 	for _, tt := range []struct {

@@ -86,7 +86,7 @@ func says(c net.Conn) error {
 func TestServerNames(t *testing.T) {
 	e := startEnvoy(t, tlsEcho(t))
 	names := []policy.ServerName{"api.example.com", "*.one.example", "**.deep.example", "a*c.part.example", "*.*.two.example"}
-	class := policy.Class{ID: "named", Direction: policy.Egress, TLS: []policy.TLSRule{
+	class := policy.Class{ID: "named", Direction: policy.Egress, Kind: policy.KindTLS, TLS: []policy.TLSRule{
 		tlsRule("spec.egress[0]", names...), tlsRule("spec.egress[1]", "x.one.example", "api.example.com")}}
 	open := class
 	open.ID, open.AllowAll = "open", &policy.RuleID{Policy: ruleID("").Policy, Path: "spec.egress[9]"}
@@ -135,8 +135,8 @@ func TestServerNames(t *testing.T) {
 // are gone, and leaves the others be.
 func TestServerNamesChange(t *testing.T) {
 	e := startEnvoy(t, tlsEcho(t))
-	before := policy.Class{ID: "c", TLS: []policy.TLSRule{tlsRule("spec.ingress[0]", "a.example", "b.example", "*.c.example")}}
-	after := policy.Class{ID: "c", TLS: []policy.TLSRule{tlsRule("spec.ingress[0]", "b.example", "d.example")}}
+	before := policy.Class{ID: "c", Kind: policy.KindTLS, TLS: []policy.TLSRule{tlsRule("spec.ingress[0]", "a.example", "b.example", "*.c.example")}}
+	after := policy.Class{ID: "c", Kind: policy.KindTLS, TLS: []policy.TLSRule{tlsRule("spec.ingress[0]", "b.example", "d.example")}}
 	addr := e.apply(t, before)["c"]
 	conns := map[string]*tls.Conn{}
 	for _, name := range []string{"a.example", "b.example", "x.c.example"} {

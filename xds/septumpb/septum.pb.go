@@ -684,9 +684,12 @@ type Class struct {
 	AllowAll  *RuleID                `protobuf:"bytes,4,opt,name=allow_all,json=allowAll,proto3" json:"allow_all,omitempty"`
 	Audit     bool                   `protobuf:"varint,5,opt,name=audit,proto3" json:"audit,omitempty"`
 	// audit_rest is true when allow_all is a rule in Audit mode.
-	AuditRest     bool       `protobuf:"varint,6,opt,name=audit_rest,json=auditRest,proto3" json:"audit_rest,omitempty"`
-	Dns           []*DNSRule `protobuf:"bytes,11,rep,name=dns,proto3" json:"dns,omitempty"`
-	Tls           []*TLSRule `protobuf:"bytes,12,rep,name=tls,proto3" json:"tls,omitempty"`
+	AuditRest bool         `protobuf:"varint,6,opt,name=audit_rest,json=auditRest,proto3" json:"audit_rest,omitempty"`
+	Kafka     []*KafkaRule `protobuf:"bytes,10,rep,name=kafka,proto3" json:"kafka,omitempty"`
+	Dns       []*DNSRule   `protobuf:"bytes,11,rep,name=dns,proto3" json:"dns,omitempty"`
+	Tls       []*TLSRule   `protobuf:"bytes,12,rep,name=tls,proto3" json:"tls,omitempty"`
+	// kind says what the rules are about: those of http, kafka, dns or tls alone are there.
+	Kind          uint32 `protobuf:"varint,13,opt,name=kind,proto3" json:"kind,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -763,6 +766,13 @@ func (x *Class) GetAuditRest() bool {
 	return false
 }
 
+func (x *Class) GetKafka() []*KafkaRule {
+	if x != nil {
+		return x.Kafka
+	}
+	return nil
+}
+
 func (x *Class) GetDns() []*DNSRule {
 	if x != nil {
 		return x.Dns
@@ -775,6 +785,13 @@ func (x *Class) GetTls() []*TLSRule {
 		return x.Tls
 	}
 	return nil
+}
+
+func (x *Class) GetKind() uint32 {
+	if x != nil {
+		return x.Kind
+	}
+	return 0
 }
 
 type DNSRule struct {
@@ -882,6 +899,98 @@ func (x *TLSRule) GetNames() []string {
 	return nil
 }
 
+type KafkaRule struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            *RuleID                `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Action        uint32                 `protobuf:"varint,2,opt,name=action,proto3" json:"action,omitempty"`
+	Audit         bool                   `protobuf:"varint,3,opt,name=audit,proto3" json:"audit,omitempty"`
+	Keys          []int32                `protobuf:"varint,4,rep,packed,name=keys,proto3" json:"keys,omitempty"`
+	Versions      []int32                `protobuf:"varint,5,rep,packed,name=versions,proto3" json:"versions,omitempty"`
+	ClientIds     []string               `protobuf:"bytes,6,rep,name=client_ids,json=clientIds,proto3" json:"client_ids,omitempty"`
+	Topics        []*StringMatch         `protobuf:"bytes,7,rep,name=topics,proto3" json:"topics,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KafkaRule) Reset() {
+	*x = KafkaRule{}
+	mi := &file_septum_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KafkaRule) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KafkaRule) ProtoMessage() {}
+
+func (x *KafkaRule) ProtoReflect() protoreflect.Message {
+	mi := &file_septum_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KafkaRule.ProtoReflect.Descriptor instead.
+func (*KafkaRule) Descriptor() ([]byte, []int) {
+	return file_septum_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *KafkaRule) GetId() *RuleID {
+	if x != nil {
+		return x.Id
+	}
+	return nil
+}
+
+func (x *KafkaRule) GetAction() uint32 {
+	if x != nil {
+		return x.Action
+	}
+	return 0
+}
+
+func (x *KafkaRule) GetAudit() bool {
+	if x != nil {
+		return x.Audit
+	}
+	return false
+}
+
+func (x *KafkaRule) GetKeys() []int32 {
+	if x != nil {
+		return x.Keys
+	}
+	return nil
+}
+
+func (x *KafkaRule) GetVersions() []int32 {
+	if x != nil {
+		return x.Versions
+	}
+	return nil
+}
+
+func (x *KafkaRule) GetClientIds() []string {
+	if x != nil {
+		return x.ClientIds
+	}
+	return nil
+}
+
+func (x *KafkaRule) GetTopics() []*StringMatch {
+	if x != nil {
+		return x.Topics
+	}
+	return nil
+}
+
 type HTTPRule struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Id      *RuleID                `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -898,7 +1007,7 @@ type HTTPRule struct {
 
 func (x *HTTPRule) Reset() {
 	*x = HTTPRule{}
-	mi := &file_septum_proto_msgTypes[10]
+	mi := &file_septum_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -910,7 +1019,7 @@ func (x *HTTPRule) String() string {
 func (*HTTPRule) ProtoMessage() {}
 
 func (x *HTTPRule) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[10]
+	mi := &file_septum_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -923,7 +1032,7 @@ func (x *HTTPRule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HTTPRule.ProtoReflect.Descriptor instead.
 func (*HTTPRule) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{10}
+	return file_septum_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *HTTPRule) GetId() *RuleID {
@@ -985,7 +1094,7 @@ type StringMatch struct {
 
 func (x *StringMatch) Reset() {
 	*x = StringMatch{}
-	mi := &file_septum_proto_msgTypes[11]
+	mi := &file_septum_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -997,7 +1106,7 @@ func (x *StringMatch) String() string {
 func (*StringMatch) ProtoMessage() {}
 
 func (x *StringMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[11]
+	mi := &file_septum_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1010,7 +1119,7 @@ func (x *StringMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StringMatch.ProtoReflect.Descriptor instead.
 func (*StringMatch) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{11}
+	return file_septum_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *StringMatch) GetKind() uint32 {
@@ -1041,7 +1150,7 @@ type HeaderMatch struct {
 
 func (x *HeaderMatch) Reset() {
 	*x = HeaderMatch{}
-	mi := &file_septum_proto_msgTypes[12]
+	mi := &file_septum_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1053,7 +1162,7 @@ func (x *HeaderMatch) String() string {
 func (*HeaderMatch) ProtoMessage() {}
 
 func (x *HeaderMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[12]
+	mi := &file_septum_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1066,7 +1175,7 @@ func (x *HeaderMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeaderMatch.ProtoReflect.Descriptor instead.
 func (*HeaderMatch) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{12}
+	return file_septum_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *HeaderMatch) GetName() string {
@@ -1109,7 +1218,7 @@ type Secret struct {
 
 func (x *Secret) Reset() {
 	*x = Secret{}
-	mi := &file_septum_proto_msgTypes[13]
+	mi := &file_septum_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1121,7 +1230,7 @@ func (x *Secret) String() string {
 func (*Secret) ProtoMessage() {}
 
 func (x *Secret) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[13]
+	mi := &file_septum_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1134,7 +1243,7 @@ func (x *Secret) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Secret.ProtoReflect.Descriptor instead.
 func (*Secret) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{13}
+	return file_septum_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Secret) GetId() string {
@@ -1172,7 +1281,7 @@ type Address struct {
 
 func (x *Address) Reset() {
 	*x = Address{}
-	mi := &file_septum_proto_msgTypes[14]
+	mi := &file_septum_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1184,7 +1293,7 @@ func (x *Address) String() string {
 func (*Address) ProtoMessage() {}
 
 func (x *Address) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[14]
+	mi := &file_septum_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1197,7 +1306,7 @@ func (x *Address) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Address.ProtoReflect.Descriptor instead.
 func (*Address) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{14}
+	return file_septum_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Address) GetPrefix() string {
@@ -1252,7 +1361,7 @@ type IdentityLabels struct {
 
 func (x *IdentityLabels) Reset() {
 	*x = IdentityLabels{}
-	mi := &file_septum_proto_msgTypes[15]
+	mi := &file_septum_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1264,7 +1373,7 @@ func (x *IdentityLabels) String() string {
 func (*IdentityLabels) ProtoMessage() {}
 
 func (x *IdentityLabels) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[15]
+	mi := &file_septum_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1277,7 +1386,7 @@ func (x *IdentityLabels) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IdentityLabels.ProtoReflect.Descriptor instead.
 func (*IdentityLabels) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{15}
+	return file_septum_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *IdentityLabels) GetIdentity() uint32 {
@@ -1307,7 +1416,7 @@ type Checkpoint struct {
 
 func (x *Checkpoint) Reset() {
 	*x = Checkpoint{}
-	mi := &file_septum_proto_msgTypes[16]
+	mi := &file_septum_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1319,7 +1428,7 @@ func (x *Checkpoint) String() string {
 func (*Checkpoint) ProtoMessage() {}
 
 func (x *Checkpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[16]
+	mi := &file_septum_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1332,7 +1441,7 @@ func (x *Checkpoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Checkpoint.ProtoReflect.Descriptor instead.
 func (*Checkpoint) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{16}
+	return file_septum_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Checkpoint) GetVersion() string {
@@ -1362,7 +1471,7 @@ type AppliedPolicy struct {
 
 func (x *AppliedPolicy) Reset() {
 	*x = AppliedPolicy{}
-	mi := &file_septum_proto_msgTypes[17]
+	mi := &file_septum_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1374,7 +1483,7 @@ func (x *AppliedPolicy) String() string {
 func (*AppliedPolicy) ProtoMessage() {}
 
 func (x *AppliedPolicy) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[17]
+	mi := &file_septum_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1387,7 +1496,7 @@ func (x *AppliedPolicy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppliedPolicy.ProtoReflect.Descriptor instead.
 func (*AppliedPolicy) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{17}
+	return file_septum_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *AppliedPolicy) GetKind() string {
@@ -1436,7 +1545,7 @@ type AuthenticateRequest struct {
 
 func (x *AuthenticateRequest) Reset() {
 	*x = AuthenticateRequest{}
-	mi := &file_septum_proto_msgTypes[18]
+	mi := &file_septum_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1448,7 +1557,7 @@ func (x *AuthenticateRequest) String() string {
 func (*AuthenticateRequest) ProtoMessage() {}
 
 func (x *AuthenticateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[18]
+	mi := &file_septum_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1461,7 +1570,7 @@ func (x *AuthenticateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuthenticateRequest.ProtoReflect.Descriptor instead.
 func (*AuthenticateRequest) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{18}
+	return file_septum_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *AuthenticateRequest) GetToken() string {
@@ -1491,7 +1600,7 @@ type AuthenticateResponse struct {
 
 func (x *AuthenticateResponse) Reset() {
 	*x = AuthenticateResponse{}
-	mi := &file_septum_proto_msgTypes[19]
+	mi := &file_septum_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1503,7 +1612,7 @@ func (x *AuthenticateResponse) String() string {
 func (*AuthenticateResponse) ProtoMessage() {}
 
 func (x *AuthenticateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[19]
+	mi := &file_septum_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1516,7 +1625,7 @@ func (x *AuthenticateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuthenticateResponse.ProtoReflect.Descriptor instead.
 func (*AuthenticateResponse) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{19}
+	return file_septum_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *AuthenticateResponse) GetCertificate() []byte {
@@ -1559,7 +1668,7 @@ type NodeReport struct {
 
 func (x *NodeReport) Reset() {
 	*x = NodeReport{}
-	mi := &file_septum_proto_msgTypes[20]
+	mi := &file_septum_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1571,7 +1680,7 @@ func (x *NodeReport) String() string {
 func (*NodeReport) ProtoMessage() {}
 
 func (x *NodeReport) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[20]
+	mi := &file_septum_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1584,7 +1693,7 @@ func (x *NodeReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeReport.ProtoReflect.Descriptor instead.
 func (*NodeReport) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{20}
+	return file_septum_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *NodeReport) GetNodeVersion() string {
@@ -1640,7 +1749,7 @@ type NodeProblem struct {
 
 func (x *NodeProblem) Reset() {
 	*x = NodeProblem{}
-	mi := &file_septum_proto_msgTypes[21]
+	mi := &file_septum_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1652,7 +1761,7 @@ func (x *NodeProblem) String() string {
 func (*NodeProblem) ProtoMessage() {}
 
 func (x *NodeProblem) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[21]
+	mi := &file_septum_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1665,7 +1774,7 @@ func (x *NodeProblem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeProblem.ProtoReflect.Descriptor instead.
 func (*NodeProblem) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{21}
+	return file_septum_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *NodeProblem) GetEndpoint() string {
@@ -1710,7 +1819,7 @@ type RuleCounter struct {
 
 func (x *RuleCounter) Reset() {
 	*x = RuleCounter{}
-	mi := &file_septum_proto_msgTypes[22]
+	mi := &file_septum_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1722,7 +1831,7 @@ func (x *RuleCounter) String() string {
 func (*RuleCounter) ProtoMessage() {}
 
 func (x *RuleCounter) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[22]
+	mi := &file_septum_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1735,7 +1844,7 @@ func (x *RuleCounter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RuleCounter.ProtoReflect.Descriptor instead.
 func (*RuleCounter) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{22}
+	return file_septum_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *RuleCounter) GetKind() string {
@@ -1809,7 +1918,7 @@ type ReportResponse struct {
 
 func (x *ReportResponse) Reset() {
 	*x = ReportResponse{}
-	mi := &file_septum_proto_msgTypes[23]
+	mi := &file_septum_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1821,7 +1930,7 @@ func (x *ReportResponse) String() string {
 func (*ReportResponse) ProtoMessage() {}
 
 func (x *ReportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[23]
+	mi := &file_septum_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1834,7 +1943,564 @@ func (x *ReportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportResponse.ProtoReflect.Descriptor instead.
 func (*ReportResponse) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{23}
+	return file_septum_proto_rawDescGZIP(), []int{24}
+}
+
+type ToProxy struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Message:
+	//
+	//	*ToProxy_Classes
+	Message       isToProxy_Message `protobuf_oneof:"message"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ToProxy) Reset() {
+	*x = ToProxy{}
+	mi := &file_septum_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ToProxy) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ToProxy) ProtoMessage() {}
+
+func (x *ToProxy) ProtoReflect() protoreflect.Message {
+	mi := &file_septum_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ToProxy.ProtoReflect.Descriptor instead.
+func (*ToProxy) Descriptor() ([]byte, []int) {
+	return file_septum_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *ToProxy) GetMessage() isToProxy_Message {
+	if x != nil {
+		return x.Message
+	}
+	return nil
+}
+
+func (x *ToProxy) GetClasses() *ProxyClasses {
+	if x != nil {
+		if x, ok := x.Message.(*ToProxy_Classes); ok {
+			return x.Classes
+		}
+	}
+	return nil
+}
+
+type isToProxy_Message interface {
+	isToProxy_Message()
+}
+
+type ToProxy_Classes struct {
+	Classes *ProxyClasses `protobuf:"bytes,1,opt,name=classes,proto3,oneof"`
+}
+
+func (*ToProxy_Classes) isToProxy_Message() {}
+
+// ProxyClasses are all classes of the proxy, in the place of those before.
+type ProxyClasses struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Version       string                 `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
+	Classes       []*ProxyClass          `protobuf:"bytes,2,rep,name=classes,proto3" json:"classes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProxyClasses) Reset() {
+	*x = ProxyClasses{}
+	mi := &file_septum_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProxyClasses) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProxyClasses) ProtoMessage() {}
+
+func (x *ProxyClasses) ProtoReflect() protoreflect.Message {
+	mi := &file_septum_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProxyClasses.ProtoReflect.Descriptor instead.
+func (*ProxyClasses) Descriptor() ([]byte, []int) {
+	return file_septum_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *ProxyClasses) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *ProxyClasses) GetClasses() []*ProxyClass {
+	if x != nil {
+		return x.Classes
+	}
+	return nil
+}
+
+type ProxyClass struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Class *Class                 `protobuf:"bytes,1,opt,name=class,proto3" json:"class,omitempty"`
+	// port is that of the class's listener.
+	Port          uint32 `protobuf:"varint,2,opt,name=port,proto3" json:"port,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProxyClass) Reset() {
+	*x = ProxyClass{}
+	mi := &file_septum_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProxyClass) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProxyClass) ProtoMessage() {}
+
+func (x *ProxyClass) ProtoReflect() protoreflect.Message {
+	mi := &file_septum_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProxyClass.ProtoReflect.Descriptor instead.
+func (*ProxyClass) Descriptor() ([]byte, []int) {
+	return file_septum_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *ProxyClass) GetClass() *Class {
+	if x != nil {
+		return x.Class
+	}
+	return nil
+}
+
+func (x *ProxyClass) GetPort() uint32 {
+	if x != nil {
+		return x.Port
+	}
+	return 0
+}
+
+type FromProxy struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Message:
+	//
+	//	*FromProxy_Answer
+	//	*FromProxy_Events
+	Message       isFromProxy_Message `protobuf_oneof:"message"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FromProxy) Reset() {
+	*x = FromProxy{}
+	mi := &file_septum_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FromProxy) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FromProxy) ProtoMessage() {}
+
+func (x *FromProxy) ProtoReflect() protoreflect.Message {
+	mi := &file_septum_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FromProxy.ProtoReflect.Descriptor instead.
+func (*FromProxy) Descriptor() ([]byte, []int) {
+	return file_septum_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *FromProxy) GetMessage() isFromProxy_Message {
+	if x != nil {
+		return x.Message
+	}
+	return nil
+}
+
+func (x *FromProxy) GetAnswer() *ProxyAnswer {
+	if x != nil {
+		if x, ok := x.Message.(*FromProxy_Answer); ok {
+			return x.Answer
+		}
+	}
+	return nil
+}
+
+func (x *FromProxy) GetEvents() *ProxyEvents {
+	if x != nil {
+		if x, ok := x.Message.(*FromProxy_Events); ok {
+			return x.Events
+		}
+	}
+	return nil
+}
+
+type isFromProxy_Message interface {
+	isFromProxy_Message()
+}
+
+type FromProxy_Answer struct {
+	Answer *ProxyAnswer `protobuf:"bytes,1,opt,name=answer,proto3,oneof"`
+}
+
+type FromProxy_Events struct {
+	Events *ProxyEvents `protobuf:"bytes,2,opt,name=events,proto3,oneof"`
+}
+
+func (*FromProxy_Answer) isFromProxy_Message() {}
+
+func (*FromProxy_Events) isFromProxy_Message() {}
+
+// ProxyAnswer says what became of a set of classes.
+type ProxyAnswer struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Version string                 `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
+	// refused is empty where the proxy holds the set and listens for all of it; else it still
+	// has the set before.
+	Refused       string `protobuf:"bytes,2,opt,name=refused,proto3" json:"refused,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProxyAnswer) Reset() {
+	*x = ProxyAnswer{}
+	mi := &file_septum_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProxyAnswer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProxyAnswer) ProtoMessage() {}
+
+func (x *ProxyAnswer) ProtoReflect() protoreflect.Message {
+	mi := &file_septum_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProxyAnswer.ProtoReflect.Descriptor instead.
+func (*ProxyAnswer) Descriptor() ([]byte, []int) {
+	return file_septum_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *ProxyAnswer) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *ProxyAnswer) GetRefused() string {
+	if x != nil {
+		return x.Refused
+	}
+	return ""
+}
+
+// ProxyEvents are verdicts that the proxy gave.
+type ProxyEvents struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Events []*ProxyEvent          `protobuf:"bytes,1,rep,name=events,proto3" json:"events,omitempty"`
+	// lost is how many more there were since the last message, for which there was no room.
+	Lost          uint64 `protobuf:"varint,2,opt,name=lost,proto3" json:"lost,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProxyEvents) Reset() {
+	*x = ProxyEvents{}
+	mi := &file_septum_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProxyEvents) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProxyEvents) ProtoMessage() {}
+
+func (x *ProxyEvents) ProtoReflect() protoreflect.Message {
+	mi := &file_septum_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProxyEvents.ProtoReflect.Descriptor instead.
+func (*ProxyEvents) Descriptor() ([]byte, []int) {
+	return file_septum_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *ProxyEvents) GetEvents() []*ProxyEvent {
+	if x != nil {
+		return x.Events
+	}
+	return nil
+}
+
+func (x *ProxyEvents) GetLost() uint64 {
+	if x != nil {
+		return x.Lost
+	}
+	return 0
+}
+
+type ProxyEvent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// time is in nanoseconds since 1970.
+	Time      int64   `protobuf:"varint,1,opt,name=time,proto3" json:"time,omitempty"`
+	Direction uint32  `protobuf:"varint,2,opt,name=direction,proto3" json:"direction,omitempty"`
+	Verdict   uint32  `protobuf:"varint,3,opt,name=verdict,proto3" json:"verdict,omitempty"`
+	Rule      *RuleID `protobuf:"bytes,4,opt,name=rule,proto3" json:"rule,omitempty"`
+	// source and destination are the connection's own client and server, as address:port.
+	Source        string      `protobuf:"bytes,5,opt,name=source,proto3" json:"source,omitempty"`
+	Destination   string      `protobuf:"bytes,6,opt,name=destination,proto3" json:"destination,omitempty"`
+	Protocol      uint32      `protobuf:"varint,7,opt,name=protocol,proto3" json:"protocol,omitempty"`
+	Reason        string      `protobuf:"bytes,8,opt,name=reason,proto3" json:"reason,omitempty"`
+	Kafka         *KafkaEvent `protobuf:"bytes,10,opt,name=kafka,proto3" json:"kafka,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProxyEvent) Reset() {
+	*x = ProxyEvent{}
+	mi := &file_septum_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProxyEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProxyEvent) ProtoMessage() {}
+
+func (x *ProxyEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_septum_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProxyEvent.ProtoReflect.Descriptor instead.
+func (*ProxyEvent) Descriptor() ([]byte, []int) {
+	return file_septum_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *ProxyEvent) GetTime() int64 {
+	if x != nil {
+		return x.Time
+	}
+	return 0
+}
+
+func (x *ProxyEvent) GetDirection() uint32 {
+	if x != nil {
+		return x.Direction
+	}
+	return 0
+}
+
+func (x *ProxyEvent) GetVerdict() uint32 {
+	if x != nil {
+		return x.Verdict
+	}
+	return 0
+}
+
+func (x *ProxyEvent) GetRule() *RuleID {
+	if x != nil {
+		return x.Rule
+	}
+	return nil
+}
+
+func (x *ProxyEvent) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+func (x *ProxyEvent) GetDestination() string {
+	if x != nil {
+		return x.Destination
+	}
+	return ""
+}
+
+func (x *ProxyEvent) GetProtocol() uint32 {
+	if x != nil {
+		return x.Protocol
+	}
+	return 0
+}
+
+func (x *ProxyEvent) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *ProxyEvent) GetKafka() *KafkaEvent {
+	if x != nil {
+		return x.Kafka
+	}
+	return nil
+}
+
+type KafkaEvent struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Key           int32                  `protobuf:"varint,1,opt,name=key,proto3" json:"key,omitempty"`
+	Version       int32                  `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
+	Correlation   int32                  `protobuf:"varint,3,opt,name=correlation,proto3" json:"correlation,omitempty"`
+	ClientId      string                 `protobuf:"bytes,4,opt,name=client_id,json=clientId,proto3" json:"client_id,omitempty"`
+	Topic         string                 `protobuf:"bytes,5,opt,name=topic,proto3" json:"topic,omitempty"`
+	Error         int32                  `protobuf:"varint,6,opt,name=error,proto3" json:"error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KafkaEvent) Reset() {
+	*x = KafkaEvent{}
+	mi := &file_septum_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KafkaEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KafkaEvent) ProtoMessage() {}
+
+func (x *KafkaEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_septum_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KafkaEvent.ProtoReflect.Descriptor instead.
+func (*KafkaEvent) Descriptor() ([]byte, []int) {
+	return file_septum_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *KafkaEvent) GetKey() int32 {
+	if x != nil {
+		return x.Key
+	}
+	return 0
+}
+
+func (x *KafkaEvent) GetVersion() int32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *KafkaEvent) GetCorrelation() int32 {
+	if x != nil {
+		return x.Correlation
+	}
+	return 0
+}
+
+func (x *KafkaEvent) GetClientId() string {
+	if x != nil {
+		return x.ClientId
+	}
+	return ""
+}
+
+func (x *KafkaEvent) GetTopic() string {
+	if x != nil {
+		return x.Topic
+	}
+	return ""
+}
+
+func (x *KafkaEvent) GetError() int32 {
+	if x != nil {
+		return x.Error
+	}
+	return 0
 }
 
 // StoredState is the last good state of a node as it is kept on disk.
@@ -1850,7 +2516,7 @@ type StoredState struct {
 
 func (x *StoredState) Reset() {
 	*x = StoredState{}
-	mi := &file_septum_proto_msgTypes[24]
+	mi := &file_septum_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1862,7 +2528,7 @@ func (x *StoredState) String() string {
 func (*StoredState) ProtoMessage() {}
 
 func (x *StoredState) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[24]
+	mi := &file_septum_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1875,7 +2541,7 @@ func (x *StoredState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoredState.ProtoReflect.Descriptor instead.
 func (*StoredState) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{24}
+	return file_septum_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *StoredState) GetNode() string {
@@ -1957,7 +2623,7 @@ const file_septum_proto_rawDesc = "" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x12\n" +
 	"\x04name\x18\x03 \x01(\tR\x04name\x12\x12\n" +
 	"\x04path\x18\x04 \x01(\tR\x04path\x12\x1b\n" +
-	"\trule_name\x18\x05 \x01(\tR\bruleName\"\xb7\x02\n" +
+	"\trule_name\x18\x05 \x01(\tR\bruleName\"\x81\x03\n" +
 	"\x05Class\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\tdirection\x18\x02 \x01(\rR\tdirection\x121\n" +
@@ -1965,15 +2631,27 @@ const file_septum_proto_rawDesc = "" +
 	"\tallow_all\x18\x04 \x01(\v2\x1b.septum.xds.v1alpha1.RuleIDR\ballowAll\x12\x14\n" +
 	"\x05audit\x18\x05 \x01(\bR\x05audit\x12\x1d\n" +
 	"\n" +
-	"audit_rest\x18\x06 \x01(\bR\tauditRest\x12.\n" +
+	"audit_rest\x18\x06 \x01(\bR\tauditRest\x124\n" +
+	"\x05kafka\x18\n" +
+	" \x03(\v2\x1e.septum.xds.v1alpha1.KafkaRuleR\x05kafka\x12.\n" +
 	"\x03dns\x18\v \x03(\v2\x1c.septum.xds.v1alpha1.DNSRuleR\x03dns\x12.\n" +
-	"\x03tls\x18\f \x03(\v2\x1c.septum.xds.v1alpha1.TLSRuleR\x03tls\"J\n" +
+	"\x03tls\x18\f \x03(\v2\x1c.septum.xds.v1alpha1.TLSRuleR\x03tls\x12\x12\n" +
+	"\x04kind\x18\r \x01(\rR\x04kind\"J\n" +
 	"\aDNSRule\x12+\n" +
 	"\x02id\x18\x01 \x01(\v2\x1b.septum.xds.v1alpha1.RuleIDR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\"L\n" +
 	"\aTLSRule\x12+\n" +
 	"\x02id\x18\x01 \x01(\v2\x1b.septum.xds.v1alpha1.RuleIDR\x02id\x12\x14\n" +
-	"\x05names\x18\x02 \x03(\tR\x05names\"\xcb\x02\n" +
+	"\x05names\x18\x02 \x03(\tR\x05names\"\xef\x01\n" +
+	"\tKafkaRule\x12+\n" +
+	"\x02id\x18\x01 \x01(\v2\x1b.septum.xds.v1alpha1.RuleIDR\x02id\x12\x16\n" +
+	"\x06action\x18\x02 \x01(\rR\x06action\x12\x14\n" +
+	"\x05audit\x18\x03 \x01(\bR\x05audit\x12\x12\n" +
+	"\x04keys\x18\x04 \x03(\x05R\x04keys\x12\x1a\n" +
+	"\bversions\x18\x05 \x03(\x05R\bversions\x12\x1d\n" +
+	"\n" +
+	"client_ids\x18\x06 \x03(\tR\tclientIds\x128\n" +
+	"\x06topics\x18\a \x03(\v2 .septum.xds.v1alpha1.StringMatchR\x06topics\"\xcb\x02\n" +
 	"\bHTTPRule\x12+\n" +
 	"\x02id\x18\x01 \x01(\v2\x1b.septum.xds.v1alpha1.RuleIDR\x02id\x12\x16\n" +
 	"\x06action\x18\x02 \x01(\rR\x06action\x12:\n" +
@@ -2052,7 +2730,47 @@ const file_septum_proto_rawDesc = "" +
 	"\vlast_denial\x18\b \x01(\tR\n" +
 	"lastDenial\x12\x1b\n" +
 	"\tlast_rule\x18\t \x01(\tR\blastRule\"\x10\n" +
-	"\x0eReportResponse\"\xe9\x02\n" +
+	"\x0eReportResponse\"S\n" +
+	"\aToProxy\x12=\n" +
+	"\aclasses\x18\x01 \x01(\v2!.septum.xds.v1alpha1.ProxyClassesH\x00R\aclassesB\t\n" +
+	"\amessage\"c\n" +
+	"\fProxyClasses\x12\x18\n" +
+	"\aversion\x18\x01 \x01(\tR\aversion\x129\n" +
+	"\aclasses\x18\x02 \x03(\v2\x1f.septum.xds.v1alpha1.ProxyClassR\aclasses\"R\n" +
+	"\n" +
+	"ProxyClass\x120\n" +
+	"\x05class\x18\x01 \x01(\v2\x1a.septum.xds.v1alpha1.ClassR\x05class\x12\x12\n" +
+	"\x04port\x18\x02 \x01(\rR\x04port\"\x8e\x01\n" +
+	"\tFromProxy\x12:\n" +
+	"\x06answer\x18\x01 \x01(\v2 .septum.xds.v1alpha1.ProxyAnswerH\x00R\x06answer\x12:\n" +
+	"\x06events\x18\x02 \x01(\v2 .septum.xds.v1alpha1.ProxyEventsH\x00R\x06eventsB\t\n" +
+	"\amessage\"A\n" +
+	"\vProxyAnswer\x12\x18\n" +
+	"\aversion\x18\x01 \x01(\tR\aversion\x12\x18\n" +
+	"\arefused\x18\x02 \x01(\tR\arefused\"Z\n" +
+	"\vProxyEvents\x127\n" +
+	"\x06events\x18\x01 \x03(\v2\x1f.septum.xds.v1alpha1.ProxyEventR\x06events\x12\x12\n" +
+	"\x04lost\x18\x02 \x01(\x04R\x04lost\"\xae\x02\n" +
+	"\n" +
+	"ProxyEvent\x12\x12\n" +
+	"\x04time\x18\x01 \x01(\x03R\x04time\x12\x1c\n" +
+	"\tdirection\x18\x02 \x01(\rR\tdirection\x12\x18\n" +
+	"\averdict\x18\x03 \x01(\rR\averdict\x12/\n" +
+	"\x04rule\x18\x04 \x01(\v2\x1b.septum.xds.v1alpha1.RuleIDR\x04rule\x12\x16\n" +
+	"\x06source\x18\x05 \x01(\tR\x06source\x12 \n" +
+	"\vdestination\x18\x06 \x01(\tR\vdestination\x12\x1a\n" +
+	"\bprotocol\x18\a \x01(\rR\bprotocol\x12\x16\n" +
+	"\x06reason\x18\b \x01(\tR\x06reason\x125\n" +
+	"\x05kafka\x18\n" +
+	" \x01(\v2\x1f.septum.xds.v1alpha1.KafkaEventR\x05kafka\"\xa3\x01\n" +
+	"\n" +
+	"KafkaEvent\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\x05R\x03key\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\x05R\aversion\x12 \n" +
+	"\vcorrelation\x18\x03 \x01(\x05R\vcorrelation\x12\x1b\n" +
+	"\tclient_id\x18\x04 \x01(\tR\bclientId\x12\x14\n" +
+	"\x05topic\x18\x05 \x01(\tR\x05topic\x12\x14\n" +
+	"\x05error\x18\x06 \x01(\x05R\x05error\"\xe9\x02\n" +
 	"\vStoredState\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12Z\n" +
 	"\x0enode_resources\x18\x02 \x03(\v23.septum.xds.v1alpha1.StoredState.NodeResourcesEntryR\rnodeResources\x12c\n" +
@@ -2065,7 +2783,9 @@ const file_septum_proto_rawDesc = "" +
 	"\x05value\x18\x02 \x01(\fR\x05value:\x028\x012\xc6\x01\n" +
 	"\vNodeService\x12c\n" +
 	"\fAuthenticate\x12(.septum.xds.v1alpha1.AuthenticateRequest\x1a).septum.xds.v1alpha1.AuthenticateResponse\x12R\n" +
-	"\x06Report\x12\x1f.septum.xds.v1alpha1.NodeReport\x1a#.septum.xds.v1alpha1.ReportResponse(\x010\x01B+Z)github.com/septum-dev/septum/xds/septumpbb\x06proto3"
+	"\x06Report\x12\x1f.septum.xds.v1alpha1.NodeReport\x1a#.septum.xds.v1alpha1.ReportResponse(\x010\x012[\n" +
+	"\fProxyService\x12K\n" +
+	"\aConnect\x12\x1e.septum.xds.v1alpha1.FromProxy\x1a\x1c.septum.xds.v1alpha1.ToProxy(\x010\x01B+Z)github.com/septum-dev/septum/xds/septumpbb\x06proto3"
 
 var (
 	file_septum_proto_rawDescOnce sync.Once
@@ -2079,7 +2799,7 @@ func file_septum_proto_rawDescGZIP() []byte {
 	return file_septum_proto_rawDescData
 }
 
-var file_septum_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
+var file_septum_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
 var file_septum_proto_goTypes = []any{
 	(*NodeResource)(nil),         // 0: septum.xds.v1alpha1.NodeResource
 	(*ClusterResource)(nil),      // 1: septum.xds.v1alpha1.ClusterResource
@@ -2091,64 +2811,86 @@ var file_septum_proto_goTypes = []any{
 	(*Class)(nil),                // 7: septum.xds.v1alpha1.Class
 	(*DNSRule)(nil),              // 8: septum.xds.v1alpha1.DNSRule
 	(*TLSRule)(nil),              // 9: septum.xds.v1alpha1.TLSRule
-	(*HTTPRule)(nil),             // 10: septum.xds.v1alpha1.HTTPRule
-	(*StringMatch)(nil),          // 11: septum.xds.v1alpha1.StringMatch
-	(*HeaderMatch)(nil),          // 12: septum.xds.v1alpha1.HeaderMatch
-	(*Secret)(nil),               // 13: septum.xds.v1alpha1.Secret
-	(*Address)(nil),              // 14: septum.xds.v1alpha1.Address
-	(*IdentityLabels)(nil),       // 15: septum.xds.v1alpha1.IdentityLabels
-	(*Checkpoint)(nil),           // 16: septum.xds.v1alpha1.Checkpoint
-	(*AppliedPolicy)(nil),        // 17: septum.xds.v1alpha1.AppliedPolicy
-	(*AuthenticateRequest)(nil),  // 18: septum.xds.v1alpha1.AuthenticateRequest
-	(*AuthenticateResponse)(nil), // 19: septum.xds.v1alpha1.AuthenticateResponse
-	(*NodeReport)(nil),           // 20: septum.xds.v1alpha1.NodeReport
-	(*NodeProblem)(nil),          // 21: septum.xds.v1alpha1.NodeProblem
-	(*RuleCounter)(nil),          // 22: septum.xds.v1alpha1.RuleCounter
-	(*ReportResponse)(nil),       // 23: septum.xds.v1alpha1.ReportResponse
-	(*StoredState)(nil),          // 24: septum.xds.v1alpha1.StoredState
-	nil,                          // 25: septum.xds.v1alpha1.IdentityLabels.LabelsEntry
-	nil,                          // 26: septum.xds.v1alpha1.StoredState.NodeResourcesEntry
-	nil,                          // 27: septum.xds.v1alpha1.StoredState.ClusterResourcesEntry
+	(*KafkaRule)(nil),            // 10: septum.xds.v1alpha1.KafkaRule
+	(*HTTPRule)(nil),             // 11: septum.xds.v1alpha1.HTTPRule
+	(*StringMatch)(nil),          // 12: septum.xds.v1alpha1.StringMatch
+	(*HeaderMatch)(nil),          // 13: septum.xds.v1alpha1.HeaderMatch
+	(*Secret)(nil),               // 14: septum.xds.v1alpha1.Secret
+	(*Address)(nil),              // 15: septum.xds.v1alpha1.Address
+	(*IdentityLabels)(nil),       // 16: septum.xds.v1alpha1.IdentityLabels
+	(*Checkpoint)(nil),           // 17: septum.xds.v1alpha1.Checkpoint
+	(*AppliedPolicy)(nil),        // 18: septum.xds.v1alpha1.AppliedPolicy
+	(*AuthenticateRequest)(nil),  // 19: septum.xds.v1alpha1.AuthenticateRequest
+	(*AuthenticateResponse)(nil), // 20: septum.xds.v1alpha1.AuthenticateResponse
+	(*NodeReport)(nil),           // 21: septum.xds.v1alpha1.NodeReport
+	(*NodeProblem)(nil),          // 22: septum.xds.v1alpha1.NodeProblem
+	(*RuleCounter)(nil),          // 23: septum.xds.v1alpha1.RuleCounter
+	(*ReportResponse)(nil),       // 24: septum.xds.v1alpha1.ReportResponse
+	(*ToProxy)(nil),              // 25: septum.xds.v1alpha1.ToProxy
+	(*ProxyClasses)(nil),         // 26: septum.xds.v1alpha1.ProxyClasses
+	(*ProxyClass)(nil),           // 27: septum.xds.v1alpha1.ProxyClass
+	(*FromProxy)(nil),            // 28: septum.xds.v1alpha1.FromProxy
+	(*ProxyAnswer)(nil),          // 29: septum.xds.v1alpha1.ProxyAnswer
+	(*ProxyEvents)(nil),          // 30: septum.xds.v1alpha1.ProxyEvents
+	(*ProxyEvent)(nil),           // 31: septum.xds.v1alpha1.ProxyEvent
+	(*KafkaEvent)(nil),           // 32: septum.xds.v1alpha1.KafkaEvent
+	(*StoredState)(nil),          // 33: septum.xds.v1alpha1.StoredState
+	nil,                          // 34: septum.xds.v1alpha1.IdentityLabels.LabelsEntry
+	nil,                          // 35: septum.xds.v1alpha1.StoredState.NodeResourcesEntry
+	nil,                          // 36: septum.xds.v1alpha1.StoredState.ClusterResourcesEntry
 }
 var file_septum_proto_depIdxs = []int32{
 	2,  // 0: septum.xds.v1alpha1.NodeResource.endpoint:type_name -> septum.xds.v1alpha1.Endpoint
 	3,  // 1: septum.xds.v1alpha1.NodeResource.table:type_name -> septum.xds.v1alpha1.Table
 	7,  // 2: septum.xds.v1alpha1.NodeResource.class:type_name -> septum.xds.v1alpha1.Class
-	16, // 3: septum.xds.v1alpha1.NodeResource.checkpoint:type_name -> septum.xds.v1alpha1.Checkpoint
-	13, // 4: septum.xds.v1alpha1.NodeResource.secret:type_name -> septum.xds.v1alpha1.Secret
-	14, // 5: septum.xds.v1alpha1.ClusterResource.address:type_name -> septum.xds.v1alpha1.Address
-	15, // 6: septum.xds.v1alpha1.ClusterResource.identity:type_name -> septum.xds.v1alpha1.IdentityLabels
-	16, // 7: septum.xds.v1alpha1.ClusterResource.checkpoint:type_name -> septum.xds.v1alpha1.Checkpoint
+	17, // 3: septum.xds.v1alpha1.NodeResource.checkpoint:type_name -> septum.xds.v1alpha1.Checkpoint
+	14, // 4: septum.xds.v1alpha1.NodeResource.secret:type_name -> septum.xds.v1alpha1.Secret
+	15, // 5: septum.xds.v1alpha1.ClusterResource.address:type_name -> septum.xds.v1alpha1.Address
+	16, // 6: septum.xds.v1alpha1.ClusterResource.identity:type_name -> septum.xds.v1alpha1.IdentityLabels
+	17, // 7: septum.xds.v1alpha1.ClusterResource.checkpoint:type_name -> septum.xds.v1alpha1.Checkpoint
 	5,  // 8: septum.xds.v1alpha1.Table.entries:type_name -> septum.xds.v1alpha1.Entry
 	6,  // 9: septum.xds.v1alpha1.Table.rules:type_name -> septum.xds.v1alpha1.RuleID
 	4,  // 10: septum.xds.v1alpha1.Table.denying:type_name -> septum.xds.v1alpha1.PolicyRef
-	10, // 11: septum.xds.v1alpha1.Class.http:type_name -> septum.xds.v1alpha1.HTTPRule
+	11, // 11: septum.xds.v1alpha1.Class.http:type_name -> septum.xds.v1alpha1.HTTPRule
 	6,  // 12: septum.xds.v1alpha1.Class.allow_all:type_name -> septum.xds.v1alpha1.RuleID
-	8,  // 13: septum.xds.v1alpha1.Class.dns:type_name -> septum.xds.v1alpha1.DNSRule
-	9,  // 14: septum.xds.v1alpha1.Class.tls:type_name -> septum.xds.v1alpha1.TLSRule
-	6,  // 15: septum.xds.v1alpha1.DNSRule.id:type_name -> septum.xds.v1alpha1.RuleID
-	6,  // 16: septum.xds.v1alpha1.TLSRule.id:type_name -> septum.xds.v1alpha1.RuleID
-	6,  // 17: septum.xds.v1alpha1.HTTPRule.id:type_name -> septum.xds.v1alpha1.RuleID
-	11, // 18: septum.xds.v1alpha1.HTTPRule.methods:type_name -> septum.xds.v1alpha1.StringMatch
-	11, // 19: septum.xds.v1alpha1.HTTPRule.path:type_name -> septum.xds.v1alpha1.StringMatch
-	11, // 20: septum.xds.v1alpha1.HTTPRule.hosts:type_name -> septum.xds.v1alpha1.StringMatch
-	12, // 21: septum.xds.v1alpha1.HTTPRule.headers:type_name -> septum.xds.v1alpha1.HeaderMatch
-	11, // 22: septum.xds.v1alpha1.HeaderMatch.value:type_name -> septum.xds.v1alpha1.StringMatch
-	25, // 23: septum.xds.v1alpha1.IdentityLabels.labels:type_name -> septum.xds.v1alpha1.IdentityLabels.LabelsEntry
-	17, // 24: septum.xds.v1alpha1.Checkpoint.policies:type_name -> septum.xds.v1alpha1.AppliedPolicy
-	21, // 25: septum.xds.v1alpha1.NodeReport.problems:type_name -> septum.xds.v1alpha1.NodeProblem
-	22, // 26: septum.xds.v1alpha1.NodeReport.counters:type_name -> septum.xds.v1alpha1.RuleCounter
-	26, // 27: septum.xds.v1alpha1.StoredState.node_resources:type_name -> septum.xds.v1alpha1.StoredState.NodeResourcesEntry
-	27, // 28: septum.xds.v1alpha1.StoredState.cluster_resources:type_name -> septum.xds.v1alpha1.StoredState.ClusterResourcesEntry
-	18, // 29: septum.xds.v1alpha1.NodeService.Authenticate:input_type -> septum.xds.v1alpha1.AuthenticateRequest
-	20, // 30: septum.xds.v1alpha1.NodeService.Report:input_type -> septum.xds.v1alpha1.NodeReport
-	19, // 31: septum.xds.v1alpha1.NodeService.Authenticate:output_type -> septum.xds.v1alpha1.AuthenticateResponse
-	23, // 32: septum.xds.v1alpha1.NodeService.Report:output_type -> septum.xds.v1alpha1.ReportResponse
-	31, // [31:33] is the sub-list for method output_type
-	29, // [29:31] is the sub-list for method input_type
-	29, // [29:29] is the sub-list for extension type_name
-	29, // [29:29] is the sub-list for extension extendee
-	0,  // [0:29] is the sub-list for field type_name
+	10, // 13: septum.xds.v1alpha1.Class.kafka:type_name -> septum.xds.v1alpha1.KafkaRule
+	8,  // 14: septum.xds.v1alpha1.Class.dns:type_name -> septum.xds.v1alpha1.DNSRule
+	9,  // 15: septum.xds.v1alpha1.Class.tls:type_name -> septum.xds.v1alpha1.TLSRule
+	6,  // 16: septum.xds.v1alpha1.DNSRule.id:type_name -> septum.xds.v1alpha1.RuleID
+	6,  // 17: septum.xds.v1alpha1.TLSRule.id:type_name -> septum.xds.v1alpha1.RuleID
+	6,  // 18: septum.xds.v1alpha1.KafkaRule.id:type_name -> septum.xds.v1alpha1.RuleID
+	12, // 19: septum.xds.v1alpha1.KafkaRule.topics:type_name -> septum.xds.v1alpha1.StringMatch
+	6,  // 20: septum.xds.v1alpha1.HTTPRule.id:type_name -> septum.xds.v1alpha1.RuleID
+	12, // 21: septum.xds.v1alpha1.HTTPRule.methods:type_name -> septum.xds.v1alpha1.StringMatch
+	12, // 22: septum.xds.v1alpha1.HTTPRule.path:type_name -> septum.xds.v1alpha1.StringMatch
+	12, // 23: septum.xds.v1alpha1.HTTPRule.hosts:type_name -> septum.xds.v1alpha1.StringMatch
+	13, // 24: septum.xds.v1alpha1.HTTPRule.headers:type_name -> septum.xds.v1alpha1.HeaderMatch
+	12, // 25: septum.xds.v1alpha1.HeaderMatch.value:type_name -> septum.xds.v1alpha1.StringMatch
+	34, // 26: septum.xds.v1alpha1.IdentityLabels.labels:type_name -> septum.xds.v1alpha1.IdentityLabels.LabelsEntry
+	18, // 27: septum.xds.v1alpha1.Checkpoint.policies:type_name -> septum.xds.v1alpha1.AppliedPolicy
+	22, // 28: septum.xds.v1alpha1.NodeReport.problems:type_name -> septum.xds.v1alpha1.NodeProblem
+	23, // 29: septum.xds.v1alpha1.NodeReport.counters:type_name -> septum.xds.v1alpha1.RuleCounter
+	26, // 30: septum.xds.v1alpha1.ToProxy.classes:type_name -> septum.xds.v1alpha1.ProxyClasses
+	27, // 31: septum.xds.v1alpha1.ProxyClasses.classes:type_name -> septum.xds.v1alpha1.ProxyClass
+	7,  // 32: septum.xds.v1alpha1.ProxyClass.class:type_name -> septum.xds.v1alpha1.Class
+	29, // 33: septum.xds.v1alpha1.FromProxy.answer:type_name -> septum.xds.v1alpha1.ProxyAnswer
+	30, // 34: septum.xds.v1alpha1.FromProxy.events:type_name -> septum.xds.v1alpha1.ProxyEvents
+	31, // 35: septum.xds.v1alpha1.ProxyEvents.events:type_name -> septum.xds.v1alpha1.ProxyEvent
+	6,  // 36: septum.xds.v1alpha1.ProxyEvent.rule:type_name -> septum.xds.v1alpha1.RuleID
+	32, // 37: septum.xds.v1alpha1.ProxyEvent.kafka:type_name -> septum.xds.v1alpha1.KafkaEvent
+	35, // 38: septum.xds.v1alpha1.StoredState.node_resources:type_name -> septum.xds.v1alpha1.StoredState.NodeResourcesEntry
+	36, // 39: septum.xds.v1alpha1.StoredState.cluster_resources:type_name -> septum.xds.v1alpha1.StoredState.ClusterResourcesEntry
+	19, // 40: septum.xds.v1alpha1.NodeService.Authenticate:input_type -> septum.xds.v1alpha1.AuthenticateRequest
+	21, // 41: septum.xds.v1alpha1.NodeService.Report:input_type -> septum.xds.v1alpha1.NodeReport
+	28, // 42: septum.xds.v1alpha1.ProxyService.Connect:input_type -> septum.xds.v1alpha1.FromProxy
+	20, // 43: septum.xds.v1alpha1.NodeService.Authenticate:output_type -> septum.xds.v1alpha1.AuthenticateResponse
+	24, // 44: septum.xds.v1alpha1.NodeService.Report:output_type -> septum.xds.v1alpha1.ReportResponse
+	25, // 45: septum.xds.v1alpha1.ProxyService.Connect:output_type -> septum.xds.v1alpha1.ToProxy
+	43, // [43:46] is the sub-list for method output_type
+	40, // [40:43] is the sub-list for method input_type
+	40, // [40:40] is the sub-list for extension type_name
+	40, // [40:40] is the sub-list for extension extendee
+	0,  // [0:40] is the sub-list for field type_name
 }
 
 func init() { file_septum_proto_init() }
@@ -2168,15 +2910,22 @@ func file_septum_proto_init() {
 		(*ClusterResource_Identity)(nil),
 		(*ClusterResource_Checkpoint)(nil),
 	}
+	file_septum_proto_msgTypes[25].OneofWrappers = []any{
+		(*ToProxy_Classes)(nil),
+	}
+	file_septum_proto_msgTypes[28].OneofWrappers = []any{
+		(*FromProxy_Answer)(nil),
+		(*FromProxy_Events)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_septum_proto_rawDesc), len(file_septum_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   28,
+			NumMessages:   37,
 			NumExtensions: 0,
-			NumServices:   1,
+			NumServices:   2,
 		},
 		GoTypes:           file_septum_proto_goTypes,
 		DependencyIndexes: file_septum_proto_depIdxs,

@@ -19,12 +19,12 @@ import (
 func TestMain(m *testing.M) {
 	switch os.Getenv("SEPTUM_TEST_ROLE") {
 	case "launcher": // hands its capability on to a child that writes down what it has
-		envoy := &Envoy{
+		p := &Process{
 			Path: "/bin/sh", Args: []string{"-c", `grep -E "^(CapEff|CapAmb|Uid)" /proc/self/status; exec sleep 60`},
 			Ambient: Ambient(), StopTimeout: time.Second,
 			Started: func(int) {}, Ended: func(int, syscall.WaitStatus) {},
 		}
-		if err := envoy.Run(context.Background()); err != nil {
+		if err := Run(context.Background(), p); err != nil {
 			os.Stderr.WriteString(err.Error() + "\n")
 			os.Exit(1)
 		}
@@ -43,14 +43,14 @@ func supervise(t *testing.T, script string) (started <-chan int, ended <-chan pr
 	t.Helper()
 	starts, ends := make(chan int, 16), make(chan process, 16)
 	ctx, cancel := context.WithCancel(context.Background())
-	envoy := &Envoy{
+	p := &Process{
 		Path: "/bin/sh", Args: []string{"-c", script}, StopTimeout: 500 * time.Millisecond,
 		Started: func(pid int) { starts <- pid },
 		Ended:   func(pid int, status syscall.WaitStatus) { ends <- process{pid, status} },
 	}
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		if err := envoy.Run(ctx); err != nil {
+		if err := Run(ctx, p); err != nil {
 			t.Error(err)
 		}
 	})
@@ -59,8 +59,8 @@ func supervise(t *testing.T, script string) (started <-chan int, ended <-chan pr
 	return starts, ends, stop
 }
 
-func TestEnvoyIsStartedAgain(t *testing.T) {
-	started, ended, stop := supervise(t, "sleep 60")
+func TestProcessIsStartedAgain(t *testing.T) {
+	started, ended, stop := supervise(t, "exec sleep 60")
 	first := wait(t, started)
 	killed := time.Now()
 	if err := syscall.Kill(first, syscall.SIGKILL); err != nil {
@@ -82,7 +82,7 @@ func TestEnvoyIsStartedAgain(t *testing.T) {
 	}
 }
 
-func TestEnvoyThatDoesNotEndIsKilled(t *testing.T) {
+func TestProcessThatDoesNotEndIsKilled(t *testing.T) {
 	marker := filepath.Join(t.TempDir(), "deaf")
 	started, ended, stop := supervise(t, `trap "" TERM; touch `+marker+`; while :; do sleep 0.05; done`)
 	wait(t, started)
@@ -95,6 +95,49 @@ func TestEnvoyThatDoesNotEndIsKilled(t *testing.T) {
 	stop()
 	if p := wait(t, ended); p.status.Signal() != syscall.SIGKILL {
 		t.Errorf("ended: %+v", p)
+	}
+}
+
+// The end of one process is nothing to the other.
+func TestProcessesAreApart(t *testing.T) {
+	type event struct {
+		name string
+		pid  int
+	}
+	starts := make(chan event, 16)
+	ctx, cancel := context.WithCancel(context.Background())
+	var processes []*Process
+	for _, name := range []string{"a", "b"} {
+		processes = append(processes, &Process{
+			Path: "/bin/sh", Args: []string{"-c", "exec sleep 60"}, StopTimeout: 500 * time.Millisecond,
+			Started: func(pid int) { starts <- event{name, pid} }, Ended: func(int, syscall.WaitStatus) {},
+		})
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if err := Run(ctx, processes...); err != nil {
+			t.Error(err)
+		}
+	})
+	defer wg.Wait()
+	defer cancel()
+	pids := map[string]int{}
+	for range 2 {
+		e := wait(t, starts)
+		pids[e.name] = e.pid
+	}
+	for range 3 {
+		if err := syscall.Kill(pids["b"], syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		e := wait(t, starts)
+		if e.name != "b" {
+			t.Fatalf("%s was started again, and b had ended", e.name)
+		}
+		pids["b"] = e.pid
+	}
+	if err := syscall.Kill(pids["a"], 0); err != nil {
+		t.Errorf("a has ended with b: %v", err)
 	}
 }
 

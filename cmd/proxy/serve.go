@@ -1,0 +1,46 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"log/slog"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/septum-dev/septum/enforcer/launch"
+	"github.com/septum-dev/septum/enforcer/proxy"
+	"github.com/septum-dev/septum/enforcer/proxy/stream"
+	"github.com/septum-dev/septum/policy"
+)
+
+// gcPercent is below Go's own 100: the proxy's memory counts more than its cycles.
+const gcPercent = 50
+
+// serve is Septum's own proxy: it asks the enforcer for classes and serves them until it is
+// told to end.
+func serve(log *slog.Logger, args []string) error {
+	flags := flag.NewFlagSet("septum-proxy serve", flag.ContinueOnError)
+	socket := flags.String("socket", "/run/septum/proxy/"+launch.ProxySocket, "path of the enforcer's socket")
+	if err := flags.Parse(args); err != nil {
+		return fmt.Errorf("parse flags: %w", err)
+	}
+	if err := launch.EndWithParent(); err != nil {
+		return err
+	}
+	debug.SetGCPercent(gcPercent)
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	failed := unlessRepeated(func(err error) { log.Warn("not as it should be", "error", err.Error()) })
+	client := stream.NewClient(*socket)
+	own := proxy.New(ctx, proxy.Config{Handlers: handlers(client.Event), Failed: failed})
+	defer own.Close()
+	client.Apply, client.Failed = own.Apply, failed
+	return client.Run(ctx)
+}
+
+// handlers are the kinds of classes that are served.
+func handlers(func(policy.Event)) map[policy.Kind]proxy.Handler {
+	return map[policy.Kind]proxy.Handler{}
+}
