@@ -42,6 +42,8 @@ type compiler struct {
 	allServicePorts []int32
 	servicesOf      map[Identity][]int32
 	problems        map[string]Problem
+	// groupOf is room for groups, one number for each identity; all are 0 between its calls.
+	groupOf []int32
 }
 
 // Compile works out the policy of all nodes at once.

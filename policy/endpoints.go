@@ -75,7 +75,7 @@ func (c *compiler) endpoints(s Snapshot, out *Compiled) {
 			}
 		}
 	}
-	tables := tableCache{c: c, known: map[string]TableID{}}
+	tables := tableCache{c: c, known: map[tableKey]TableID{}}
 	named := newNamedCheck()
 	for i := range s.Endpoints {
 		e := &s.Endpoints[i]
@@ -116,15 +116,21 @@ func (c *Compiled) addSelected(ref Ref, s Selected) {
 // tableCache finds the table of an endpoint that has the same labels and named ports as another.
 type tableCache struct {
 	c     *compiler
-	known map[string]TableID
+	known map[tableKey]TableID
+}
+
+type tableKey struct {
+	direction     Direction
+	subject, host int32
+	ports         string
 }
 
 func (t *tableCache) get(d Direction, subject int32, e *Endpoint, specs []compiledSpec, host int32) TableID {
-	text := fmt.Sprint(d, subject, host)
-	if d == Ingress {
-		text += fmt.Sprint(e.Ports)
+	key := tableKey{direction: d, subject: subject, host: host}
+	if d == Ingress && len(e.Ports) > 0 {
+		key.ports = fmt.Sprint(e.Ports)
 	}
-	if id, ok := t.known[text]; ok {
+	if id, ok := t.known[key]; ok {
 		return id
 	}
 	in := tableInput{direction: d, host: host, hostLabels: t.c.u.index.sets[host]}
@@ -144,7 +150,7 @@ func (t *tableCache) get(d Direction, subject int32, e *Endpoint, specs []compil
 	if len(in.sections) > 0 {
 		id = t.c.table(in)
 	}
-	t.known[text] = id
+	t.known[key] = id
 	return id
 }
 

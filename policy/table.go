@@ -102,7 +102,7 @@ func (c *compiler) table(in tableInput) TableID {
 		// A pod's own node always reaches it: kubelet's probes (SEMANTICS 12).
 		t.Entries = append(t.Entries, Entry{Identity: IdentityHost, Verdict: Forwarded})
 	}
-	for _, g := range groups(rules, len(c.u.identities)) {
+	for _, g := range c.groups(rules) {
 		own := f.entries(g.rules, wide)
 		for _, n := range g.peers {
 			identity := c.u.identities[n]
@@ -135,12 +135,19 @@ type group struct {
 }
 
 // groups divides the identities that rules select by which of them do.
-func groups(rules []rule, identities int) []group {
-	of := make([]int32, identities) // an identity's group so far
+func (c *compiler) groups(rules []rule) []group {
+	if c.groupOf == nil {
+		c.groupOf = make([]int32, len(c.u.identities))
+	}
+	of := c.groupOf // an identity's group so far, 0 for all that no rule selects
+	var selected []int32
 	all := []group{{}}
 	for n := range rules {
 		next := map[int32]int32{}
 		for _, p := range rules[n].peers {
+			if of[p] == 0 {
+				selected = append(selected, p)
+			}
 			to, ok := next[of[p]]
 			if !ok {
 				to = int32(len(all))
@@ -150,10 +157,10 @@ func groups(rules []rule, identities int) []group {
 			of[p] = to
 		}
 	}
-	for p, g := range of {
-		if g != 0 {
-			all[g].peers = append(all[g].peers, int32(p))
-		}
+	slices.Sort(selected)
+	for _, p := range selected {
+		all[of[p]].peers = append(all[of[p]].peers, p)
+		of[p] = 0
 	}
 	return slices.DeleteFunc(all, func(g group) bool { return len(g.peers) == 0 })
 }
