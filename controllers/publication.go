@@ -68,9 +68,10 @@ func publish(snapshot policy.Snapshot, problems []policy.Problem) (xds.Publicati
 		},
 	}
 	selected := compiled.Selected()
+	var writer xds.NodeWriter
 	for _, node := range nodeNames(snapshot.Nodes, selected) {
 		np := compiled.Local(node)
-		resources, err := xds.NodeResources(np)
+		resources, err := writer.Resources(np)
 		if err != nil {
 			return xds.Publication{}, nil, err
 		}

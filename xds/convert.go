@@ -28,33 +28,10 @@ const (
 	identityPrefix = "identity/"
 )
 
-// NodeResources returns the resources that only np's node gets, by name, with their checkpoint.
+// NodeResources returns the resources that only np's node gets, by name, with their
+// checkpoint. For many nodes, use a [NodeWriter].
 func NodeResources(np policy.NodePolicy) (map[string]*septumpb.NodeResource, error) {
-	out := make(map[string]*septumpb.NodeResource, len(np.Endpoints)+len(np.Tables)+len(np.Classes)+1)
-	for _, e := range np.Endpoints {
-		out[endpointPrefix+e.Key] = &septumpb.NodeResource{Resource: &septumpb.NodeResource_Endpoint{Endpoint: endpointToProto(e)}}
-	}
-	for _, t := range np.Tables {
-		out[tablePrefix+string(t.ID)] = &septumpb.NodeResource{Resource: &septumpb.NodeResource_Table{Table: tableToProto(t)}}
-	}
-	for _, c := range np.Classes {
-		out[classPrefix+string(c.ID)] = &septumpb.NodeResource{Resource: &septumpb.NodeResource_Class{Class: classToProto(c)}}
-	}
-	for _, s := range np.Secrets {
-		out[secretPrefix+string(s.ID)] = &septumpb.NodeResource{Resource: &septumpb.NodeResource_Secret{Secret: secretToProto(s)}}
-	}
-	version, err := setVersion(out)
-	if err != nil {
-		return nil, err
-	}
-	checkpoint := &septumpb.Checkpoint{Version: version}
-	for _, a := range np.Applied {
-		checkpoint.Policies = append(checkpoint.Policies, &septumpb.AppliedPolicy{
-			Kind: a.Ref.Kind, Namespace: a.Ref.Namespace, Name: a.Ref.Name, Uid: a.UID, Generation: a.Generation,
-		})
-	}
-	out[CheckpointName] = &septumpb.NodeResource{Resource: &septumpb.NodeResource_Checkpoint{Checkpoint: checkpoint}}
-	return out, nil
+	return new(NodeWriter).Resources(np)
 }
 
 // ClusterResources returns the resources that every node gets, by name, with their
