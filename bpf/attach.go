@@ -27,6 +27,10 @@ type PodLink struct {
 	// own address, or the bridge's.
 	HostMAC net.HardwareAddr
 	Addrs   []netip.Addr
+	// NetNS is the file of the pod's namespace, and PodIfindex the interface in it, which gets
+	// a program too. Without it, what a CNI passes around the node's side is not enforced.
+	NetNS      string
+	PodIfindex int
 }
 
 func (p PodLink) validate() error {
@@ -56,6 +60,9 @@ func (d *Datapath) AttachPod(p PodLink) error {
 		if err := h.attach(); err != nil {
 			return fmt.Errorf("pod %s: %w", p.Key, err)
 		}
+	}
+	if err := d.attachPodSide(p); err != nil {
+		return fmt.Errorf("pod %s: %w", p.Key, err)
 	}
 	return nil
 }
@@ -98,6 +105,10 @@ func (d *Datapath) deletePodAddrs(ifindex uint32, keep []septumAddr) error {
 func (d *Datapath) DetachPod(ifindex int) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	// What the pod's side gives back needs the node's side.
+	if err := d.detachPodSide(ifindex); err != nil {
+		return err
+	}
 	for _, h := range d.podHooks(ifindex) {
 		if err := h.detach(); err != nil {
 			return err

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 
 	"github.com/cilium/ebpf"
@@ -51,13 +52,15 @@ type Datapath struct {
 
 	mu     sync.Mutex
 	mirror *mirror // what the maps hold; nil when that is not known
+	// sides are the pods whose own interfaces have a program of this run, by the node's interface.
+	sides map[int]PodLink
 }
 
 // Open loads the programs and opens the pinned maps, or makes them. Pinned maps of another
 // shape are replaced: the programs that are attached go on with the old ones, and what these
 // hold, until [Datapath.AttachPod] and [Datapath.AttachProxy] swap them.
 func Open(config Config) (*Datapath, error) {
-	d := &Datapath{config: config.withDefaults()}
+	d := &Datapath{config: config.withDefaults(), sides: map[int]PodLink{}}
 	// Kernels before 5.11 count maps against the memory lock limit; later ones need nothing.
 	if err := rlimit.RemoveMemlock(); err != nil {
 		return nil, fmt.Errorf("raise the memory lock limit: %w", err)
@@ -91,9 +94,7 @@ func (d *Datapath) load() error {
 	if err != nil {
 		return fmt.Errorf("read programs: %w", err)
 	}
-	for _, m := range spec.Maps {
-		m.Pinning = ebpf.PinByName
-	}
+	pinMaps(spec)
 	opts := ebpf.CollectionOptions{Maps: ebpf.MapOptions{PinPath: d.config.maps()}}
 	if err := spec.LoadAndAssign(&d.objs, &opts); err != nil {
 		return fmt.Errorf("load programs: %w", err)
@@ -101,14 +102,28 @@ func (d *Datapath) load() error {
 	return nil
 }
 
-// setMark chooses the mark of re-injected frames, once: attached programs of an earlier
-// process use the same.
+// pinMaps has the maps pinned, but for those of a program's own constants.
+func pinMaps(spec *ebpf.CollectionSpec) {
+	for name, m := range spec.Maps {
+		if !strings.HasPrefix(name, ".") {
+			m.Pinning = ebpf.PinByName
+		}
+	}
+}
+
+// setMark chooses the mark of re-injected frames and the key by which the sides of a veth
+// speak, once: attached programs of an earlier process use the same.
 func (d *Datapath) setMark() error {
 	return d.updateNode(func(n *septumNodeConfig) {
 		for n.Mark == 0 {
 			var b [4]byte
 			rand.Read(b[:])
 			n.Mark = binary.NativeEndian.Uint32(b[:])
+		}
+		for n.PassKey == [2]uint64{} {
+			var b [16]byte
+			rand.Read(b[:])
+			n.PassKey = [2]uint64{binary.NativeEndian.Uint64(b[:8]), binary.NativeEndian.Uint64(b[8:])}
 		}
 	})
 }

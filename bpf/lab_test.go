@@ -52,7 +52,7 @@ func labState(node *testNode, ingress, egress bool) State {
 	return s
 }
 
-func newLab(t *testing.T, n network, ingress, egress bool) *lab {
+func newLab(t testing.TB, n network, ingress, egress bool) *lab {
 	t.Helper()
 	config := Config{PinPath: filepath.Join(bpffs(t), "septum"), CgroupRoot: ownCgroup(t)}
 	l := &lab{testNode: newNode(t, n), config: config}

@@ -19,10 +19,10 @@ import (
 type namespace struct {
 	*os.File
 	*netlink.Handle
-	t *testing.T
+	t testing.TB
 }
 
-func newNamespace(t *testing.T, name string) *namespace {
+func newNamespace(t testing.TB, name string) *namespace {
 	t.Helper()
 	name = fmt.Sprintf("sept-b-%d-%s", os.Getpid(), name)
 	done := make(chan error, 1)
@@ -144,7 +144,7 @@ const (
 	bridged network = "bridged"
 )
 
-func newNode(t *testing.T, n network) *testNode {
+func newNode(t testing.TB, n network) *testNode {
 	t.Helper()
 	node := &testNode{namespace: newNamespace(t, "node"), pods: map[string]*testPod{}, proxy: newNamespace(t, "proxy")}
 	node.sysctl("ipv4/ip_forward=1", "ipv6/conf/all/forwarding=1")
@@ -188,7 +188,7 @@ func (node *testNode) addPod(n network, name string, host int) {
 	p.route("eth0", "0.0.0.0/0", "10.244.7.1", 0, 0)
 	p.route("eth0", "::/0", "fd07::1", 0, 0)
 	p.link = PodLink{Key: "test/" + name, Ifindex: node.link(side).Attrs().Index, PodMAC: p.namespace.link("eth0").Attrs().HardwareAddr,
-		HostMAC: hostMAC, Addrs: []netip.Addr{p.ip4, p.ip6}}
+		HostMAC: hostMAC, Addrs: []netip.Addr{p.ip4, p.ip6}, NetNS: p.Name(), PodIfindex: p.namespace.link("eth0").Attrs().Index}
 }
 
 // addProxy makes the proxy's namespace as the enforcer does: what comes over its veths is
@@ -247,7 +247,7 @@ func (node *testNode) proxyLink() ProxyLink {
 
 // ownCgroup moves the test into a cgroup of its own, where sock_ops can be attached without
 // meeting anything else.
-func ownCgroup(t *testing.T) string {
+func ownCgroup(t testing.TB) string {
 	t.Helper()
 	mount := ""
 	mounts, err := os.ReadFile("/proc/self/mounts")

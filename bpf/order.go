@@ -35,7 +35,11 @@ func (d *Datapath) PutFirst() ([]int, error) {
 				errs = append(errs, fmt.Errorf("interface %d: %w", ifindex, err))
 			}
 		}
-		if again {
+		side, err := d.keepPodSide(ifindex)
+		if err != nil {
+			errs = append(errs, err)
+		}
+		if again || side {
 			moved = append(moved, ifindex)
 		}
 	}
@@ -71,11 +75,20 @@ func (h tcxHook) isFirst() (bool, error) {
 
 // moveFirst replaces the hook's link by one at the head. The old one ends with its pin.
 func (d *Datapath) moveFirst(h tcxHook) error {
-	program, err := d.copyOf(h.program)
+	name := "to_pod"
+	if h.program == d.objs.FromPod {
+		name = "from_pod"
+	}
+	program, err := d.copyOf(name, 0)
 	if err != nil {
 		return err
 	}
 	defer program.Close()
+	return h.replace(program)
+}
+
+// replace puts a program at the hook's head in place of the one that is there.
+func (h tcxHook) replace(program *ebpf.Program) error {
 	l, err := link.AttachTCX(link.TCXOptions{Interface: h.ifindex, Program: program, Attach: h.attachType, Anchor: link.Head()})
 	if err != nil {
 		return fmt.Errorf("attach %v: %w", h.attachType, err)
@@ -93,31 +106,22 @@ func (d *Datapath) moveFirst(h tcxHook) error {
 	return nil
 }
 
-// copyOf loads one of the pods' programs anew: one program is only once at a hook.
-func (d *Datapath) copyOf(program *ebpf.Program) (*ebpf.Program, error) {
+// copyOf loads one of the programs anew: one program is only once at a hook. ifindex is the
+// node's interface of the pod that a program at a pod's own interface is for.
+func (d *Datapath) copyOf(name string, ifindex int) (*ebpf.Program, error) {
 	spec, err := loadSeptum()
 	if err != nil {
 		return nil, fmt.Errorf("read programs: %w", err)
 	}
-	for _, m := range spec.Maps {
-		m.Pinning = ebpf.PinByName
+	pinMaps(spec)
+	if err := spec.Variables["pod_ifindex"].Set(uint32(ifindex)); err != nil {
+		return nil, fmt.Errorf("name the pod's interface: %w", err)
 	}
-	opts := ebpf.CollectionOptions{Maps: ebpf.MapOptions{PinPath: d.config.maps()}}
-	if program == d.objs.FromPod {
-		var objs struct {
-			Program *ebpf.Program `ebpf:"from_pod"`
-		}
-		err = spec.LoadAndAssign(&objs, &opts)
-		program = objs.Program
-	} else {
-		var objs struct {
-			Program *ebpf.Program `ebpf:"to_pod"`
-		}
-		err = spec.LoadAndAssign(&objs, &opts)
-		program = objs.Program
-	}
+	spec.Programs = map[string]*ebpf.ProgramSpec{name: spec.Programs[name]}
+	loaded, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{Maps: ebpf.MapOptions{PinPath: d.config.maps()}})
 	if err != nil {
 		return nil, fmt.Errorf("load a copy of the program: %w", err)
 	}
-	return program, nil
+	defer loaded.Close()
+	return loaded.DetachProgram(name), nil
 }

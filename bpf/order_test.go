@@ -24,10 +24,11 @@ func TestPutFirst(t *testing.T) {
 		}
 		return err
 	})
+	ifindex := l.pods["b"].link.Ifindex
+	l.withoutPodSide("b") // it would judge what comes past
 	foreign, err := ebpf.NewProgram(&ebpf.ProgramSpec{Type: ebpf.SchedCLS, Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 0), asm.Return()}})
 	must(t, err)
 	defer foreign.Close()
-	ifindex := l.pods["b"].link.Ifindex
 	for _, h := range l.podHooks(ifindex) {
 		l.inNode(func() error {
 			other, err := link.AttachTCX(link.TCXOptions{Interface: h.ifindex, Program: foreign, Attach: h.attachType, Anchor: link.Head()})

@@ -138,12 +138,17 @@ func TestForgedMark(t *testing.T) {
 	if !isTimeout(err) {
 		t.Errorf("a peer that is denied: %v", err)
 	}
-	// The node itself can: that this passes shows that the mark is the right one.
+	// The node itself can, where the pod's side does not see more than the mark: that this passes
+	// shows that the mark is the right one.
 	host := &testPod{namespace: l.namespace, name: "node"}
 	must(t, l.SetHostAddrs(nil))
 	if err := host.visit(net.Dialer{Timeout: 300 * time.Millisecond}, l.at(servedPort)); !isTimeout(err) {
 		t.Errorf("an address that is not known to be the node's: %v", err)
 	}
+	if err := dialOnly(host, net.Dialer{Timeout: 300 * time.Millisecond, Control: mark}, l.at(servedPort)); !isTimeout(err) {
+		t.Errorf("the node with the mark: %v", err)
+	}
+	l.withoutPodSide("b")
 	if err := dialOnly(host, net.Dialer{Timeout: time.Second, Control: mark}, l.at(servedPort)); isTimeout(err) {
 		t.Errorf("the node with the mark: %v", err)
 	}

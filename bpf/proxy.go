@@ -99,7 +99,7 @@ func (d *Datapath) DetachProxy() error {
 
 func (d *Datapath) detachProxy() error {
 	err := d.updateNode(func(n *septumNodeConfig) {
-		*n = septumNodeConfig{Generation: n.Generation, Mark: n.Mark}
+		*n = septumNodeConfig{Generation: n.Generation, Mark: n.Mark, PassKey: n.PassKey}
 	})
 	return errors.Join(err, removeFiles(d.config.proxy()))
 }

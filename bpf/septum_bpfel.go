@@ -141,6 +141,7 @@ type septumNodeConfig struct {
 	L7p0Mac     [6]uint8
 	L7p1Mac     [6]uint8
 	Pad         uint32
+	PassKey     [2]uint64
 }
 
 type septumOwnerKey struct {
@@ -233,12 +234,14 @@ const (
 	septumMapRefusals   = "refusals"
 	septumMapTables     = "tables"
 	septumProgFromPod   = "from_pod"
+	septumProgIntoPod   = "into_pod"
 	septumProgOnListen  = "on_listen"
 	septumProgProxyHost = "proxy_host"
 	septumProgProxyIn   = "proxy_in"
 	septumProgProxyOut  = "proxy_out"
 	septumProgSteer     = "steer"
 	septumProgToPod     = "to_pod"
+	septumVarPodIfindex = "pod_ifindex"
 )
 
 // loadSeptum returns the embedded CollectionSpec for septum.
@@ -284,6 +287,7 @@ type septumSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type septumProgramSpecs struct {
 	FromPod   *ebpf.ProgramSpec `ebpf:"from_pod"`
+	IntoPod   *ebpf.ProgramSpec `ebpf:"into_pod"`
 	OnListen  *ebpf.ProgramSpec `ebpf:"on_listen"`
 	ProxyHost *ebpf.ProgramSpec `ebpf:"proxy_host"`
 	ProxyIn   *ebpf.ProgramSpec `ebpf:"proxy_in"`
@@ -319,6 +323,7 @@ type septumMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type septumVariableSpecs struct {
+	PodIfindex *ebpf.VariableSpec `ebpf:"pod_ifindex"`
 }
 
 // septumObjects contains all objects after they have been loaded into the kernel.
@@ -386,6 +391,7 @@ func (m *septumMaps) Close() error {
 //
 // It can be passed to loadSeptumObjects or ebpf.CollectionSpec.LoadAndAssign.
 type septumVariables struct {
+	PodIfindex *ebpf.Variable `ebpf:"pod_ifindex"`
 }
 
 // septumPrograms contains all programs after they have been loaded into the kernel.
@@ -393,6 +399,7 @@ type septumVariables struct {
 // It can be passed to loadSeptumObjects or ebpf.CollectionSpec.LoadAndAssign.
 type septumPrograms struct {
 	FromPod   *ebpf.Program `ebpf:"from_pod"`
+	IntoPod   *ebpf.Program `ebpf:"into_pod"`
 	OnListen  *ebpf.Program `ebpf:"on_listen"`
 	ProxyHost *ebpf.Program `ebpf:"proxy_host"`
 	ProxyIn   *ebpf.Program `ebpf:"proxy_in"`
@@ -404,6 +411,7 @@ type septumPrograms struct {
 func (p *septumPrograms) Close() error {
 	return _SeptumClose(
 		p.FromPod,
+		p.IntoPod,
 		p.OnListen,
 		p.ProxyHost,
 		p.ProxyIn,

@@ -184,6 +184,7 @@ func (e *Enforcer) syncPod(ep policy.EndpointPolicy, claimed map[int]podID) podP
 	claimed[l.Ifindex] = idOf(ep)
 	want := attachedPod{id: idOf(ep), link: bpf.PodLink{
 		Key: ep.Key, Ifindex: l.Ifindex, PodMAC: l.PodMAC, HostMAC: l.HostMAC, Addrs: ep.Addrs,
+		NetNS: l.Path, PodIfindex: l.PodIfindex,
 	}}
 	if reflect.DeepEqual(e.pods.attached[l.Ifindex], want) {
 		return podProblem{}

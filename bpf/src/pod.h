@@ -6,6 +6,7 @@
 #include "events.h"
 #include "maps.h"
 #include "parse.h"
+#include "pass.h"
 #include "refusal.h"
 #include "reset.h"
 #include "steer.h"
@@ -18,6 +19,7 @@ struct visit {
 	struct question q;
 	struct decision d;
 	__u64 now;
+	__u8 returned;	/* it came around to_pod, and out of the pod's side again */
 };
 
 static __always_inline int drop(struct visit *v, __u8 reason)
@@ -43,6 +45,7 @@ static __always_inline int refuse(struct __sk_buff *skb, struct visit *v,
 	if (reset(skb, &v->p))
 		return TCX_DROP;
 	skb->mark = cfg->mark;
+	pass_judged(skb, cfg, &v->key);
 	return bpf_redirect(v->q.ifindex, v->q.hook == DIRECTION_INGRESS ? BPF_F_INGRESS : 0);
 }
 
@@ -57,17 +60,34 @@ static __always_inline int has_listener(const struct visit *v)
 	return 1;
 }
 
-static __always_inline int pass(struct visit *v)
+/* On the way to the pod its own side is told. */
+static __always_inline int let_through(struct __sk_buff *skb, const struct visit *v,
+				       const struct node_config *cfg)
+{
+	if (v->q.hook == DIRECTION_EGRESS)
+		return TCX_NEXT;
+	pass_judged(skb, cfg, &v->key);
+	return v->returned ? into_own_pod(skb, cfg, &v->key) : TCX_NEXT;
+}
+
+static __always_inline int pass(struct __sk_buff *skb, struct visit *v,
+				const struct node_config *cfg)
 {
 	fragment_note(&v->p, v->q.hook, 0, v->now);
-	return TCX_NEXT;
+	return let_through(skb, v, cfg);
+}
+
+/* Where the packet is, whichever way it goes. */
+static __always_inline __u8 side_of(const struct visit *v)
+{
+	return v->returned ? DIRECTION_EGRESS : v->q.hook;
 }
 
 static __always_inline int redirect(struct __sk_buff *skb, struct visit *v,
 				    const struct node_config *cfg, __u8 leg)
 {
 	fragment_note(&v->p, v->q.hook, leg, v->now);
-	return to_proxy(skb, cfg, v->q.hook, leg);
+	return to_proxy(skb, cfg, side_of(v), leg);
 }
 
 static __always_inline __u8 leg_of(__u8 direction, int down)
@@ -162,13 +182,13 @@ static __always_inline int first_packet(struct __sk_buff *skb, struct visit *v,
 				v->p.icmp != ICMPV6_ECHO_REPLY)) {
 		if (v->d.verdict == VERDICT_AUDITED && !again)
 			emit(&v->q, &v->key, &v->d);
-		return pass(v);
+		return pass(skb, v, cfg);
 	}
 	if (is_adoptable(v))
 		conn_begin(v, cfg, v->d.host ? CONN_HOST : 0);
 	if (v->d.policed && !again && (begins || v->d.verdict == VERDICT_AUDITED))
 		emit(&v->q, &v->key, &v->d);
-	return pass(v);
+	return pass(skb, v, cfg);
 }
 
 /* The policy has changed since the connection was judged: judge it again, whichever side the
@@ -235,7 +255,7 @@ static __always_inline int next_packet(struct __sk_buff *skb, struct visit *v,
 	/* The pod or its peer speaks where only the proxy does. */
 	if (c->flags & (CONN_DOWN | CONN_UP))
 		return drop_silently(REASON_MIDSTREAM);
-	return pass(v);
+	return pass(skb, v, cfg);
 }
 
 static __always_inline int icmp_error(struct __sk_buff *skb, struct visit *v,
@@ -269,16 +289,42 @@ static __always_inline struct endpoint *endpoint_at(__u32 ifindex, const struct 
 	return bpf_map_lookup_elem(&endpoints, addr);
 }
 
+/* A frame from the pod's own interface that its program has sent: judged as one to the pod. What
+ * gave it to the pod is not known. */
+static __always_inline int turn(struct __sk_buff *skb, struct visit *v,
+				const struct node_config *cfg)
+{
+	struct conn_key key;
+	struct endpoint *ep;
+	__u8 want[6], got[6];
+	int own;
+
+	conn_key_from(&key, &v->p, DIRECTION_INGRESS);
+	ep = endpoint_at(v->q.ifindex, &key.pod, &own);
+	if (!ep || !own || bpf_skb_load_bytes(skb, 0, got, sizeof(got)))
+		return -1;
+	pass_returned_mac(want, cfg, &key);
+	if (__builtin_memcmp(want, got, sizeof(want)))
+		return -1;
+	v->key = key;
+	v->q.ep = *ep;
+	v->q.hook = v->q.direction = DIRECTION_INGRESS;
+	v->q.port = judged_port(&v->key, &v->p, DIRECTION_INGRESS);
+	v->q.received = RECEIVED_UNKNOWN;
+	v->returned = 1;
+	return 0;
+}
+
 static __always_inline int later_fragment(struct __sk_buff *skb, struct visit *v,
 					  const struct node_config *cfg)
 {
 	struct fragment *f = fragment_lookup(&v->p, v->q.hook, v->now);
 
 	if (f && f->leg)
-		return has_proxy(cfg) ? to_proxy(skb, cfg, v->q.hook, f->leg) :
+		return has_proxy(cfg) ? to_proxy(skb, cfg, side_of(v), f->leg) :
 					   drop_silently(REASON_NO_PROXY);
 	if (f || !table_of(&v->q.ep, v->q.hook))
-		return TCX_NEXT;
+		return let_through(skb, v, cfg);
 	return drop(v, REASON_FRAGMENT);
 }
 
@@ -345,9 +391,10 @@ static __always_inline int enforce(struct __sk_buff *skb, __u8 hook)
 	if (is_neighbour_discovery(&v.p))
 		return TCX_NEXT;
 	if (!own) {
-		if (hook == DIRECTION_EGRESS)
+		if (hook == DIRECTION_INGRESS)
+			return policed ? drop_silently(REASON_FOREIGN) : TCX_NEXT;
+		if (turn(skb, &v, cfg))
 			return drop(&v, REASON_SPOOFED);
-		return policed ? drop_silently(REASON_FOREIGN) : TCX_NEXT;
 	}
 	if (hook == DIRECTION_INGRESS && policed && is_borrowed(&v))
 		return drop(&v, REASON_SPOOFED);
@@ -356,10 +403,11 @@ static __always_inline int enforce(struct __sk_buff *skb, __u8 hook)
 		return later_fragment(skb, &v, cfg);
 	if (is_icmp_error(&v.p) && icmp_error(skb, &v, &c)) {
 		if (!(c->flags & (CONN_DOWN | CONN_UP)))
-			return TCX_NEXT;
+			return let_through(skb, &v, cfg);
 		if (!has_proxy(cfg))
 			return drop_silently(REASON_NO_PROXY);
-		return to_proxy(skb, cfg, hook, leg_of(c->direction, c->direction == hook));
+		return to_proxy(skb, cfg, side_of(&v),
+				leg_of(c->direction, c->direction == v.q.hook));
 	}
 	c = conn_lookup(&v.key, v.q.ep.number, v.now);
 	if (!c || is_syn(&v.p) || is_new_question(&v, cfg, c))

@@ -6,7 +6,7 @@
 #include <linux/in.h>
 #include <linux/pkt_cls.h>
 #include <bpf/bpf_helpers.h>
-#include "pod.h"
+#include "podside.h"
 
 char _license[] SEC("license") = "Dual BSD/GPL";
 
@@ -22,6 +22,13 @@ SEC("tcx/ingress")
 int from_pod(struct __sk_buff *skb)
 {
 	return enforce(skb, DIRECTION_EGRESS);
+}
+
+/* A policed pod's own interface, ingress: what comes in, by whatever way. */
+SEC("tcx/ingress")
+int into_pod(struct __sk_buff *skb)
+{
+	return enter(skb);
 }
 
 /* The proxy's veths, ingress on the node's side: what the proxy sends. Nothing of it reaches the host's own stack. */

@@ -7,6 +7,7 @@
 #include <linux/if_packet.h>
 #include "conntrack.h"
 #include "maps.h"
+#include "pass.h"
 
 static __always_inline void leg_macs(__u8 *macs, const __u8 *dst, __u8 leg)
 {
@@ -65,6 +66,19 @@ static __always_inline int to_proxy(struct __sk_buff *skb, const struct node_con
 		return bpf_redirect(ifindex, 0);
 	bpf_skb_change_type(skb, PACKET_HOST);
 	return bpf_redirect_peer(ifindex, 0);
+}
+
+/* A packet that the pod's own program gave back, after it was let through. */
+static __always_inline int into_own_pod(struct __sk_buff *skb, const struct node_config *cfg,
+					const struct conn_key *key)
+{
+	struct pod *pod = bpf_map_lookup_elem(&pods, &key->pod);
+
+	if (!pod || bpf_skb_store_bytes(skb, 0, pod->mac, sizeof(pod->mac), 0))
+		return TCX_DROP;
+	bpf_skb_change_type(skb, PACKET_HOST);
+	skb->mark = cfg->mark;
+	return bpf_redirect_peer(pod->ifindex, 0);
 }
 
 /* The connection of the proxy to the server, in the client's name: its replies are steered
@@ -139,5 +153,7 @@ static __always_inline int from_proxy(struct __sk_buff *skb, const struct node_c
 	if (bpf_skb_store_bytes(skb, 0, macs, sizeof(macs), 0))
 		return TCX_DROP;
 	skb->mark = cfg->mark;
+	if (!as_pod)
+		pass_judged(skb, cfg, &key);
 	return bpf_redirect(pod->ifindex, as_pod ? BPF_F_INGRESS : 0);
 }

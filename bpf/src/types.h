@@ -70,6 +70,7 @@ struct node_config {
 	__u8 l7p0_mac[6];
 	__u8 l7p1_mac[6];
 	__u32 pad;
+	__u64 pass_key[2];	/* random: of the hashes by which a veth's sides speak */
 };
 
 enum endpoint_flags {

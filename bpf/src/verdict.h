@@ -57,6 +57,9 @@ static __always_inline struct table_value *table_lookup(__u32 table, __u32 ident
 	return bpf_map_lookup_elem(&tables, &key);
 }
 
+/* Not known: no interface's index. */
+#define RECEIVED_UNKNOWN 0xffffffff
+
 /* What is judged: a connection of the endpoint, seen in a packet at one of its two hooks. */
 struct question {
 	struct endpoint ep;
