@@ -128,8 +128,10 @@ func (s *suite) hooks(t *testing.T) {
 	s.attack(t, result{"Hooks", "foreign TCX program before ours that ends the chain, after a second", denied, "Go"}, func(t *testing.T) {
 		f := newForeign(t, tcxPass)
 		s.attachTCX(t, f, target, ebpf.AttachTCXEgress, link.Head())
-		s.attachTCX(t, newForeign(t, tcxPass), caged, ebpf.AttachTCXIngress, link.Head())
-		time.Sleep(1500 * time.Millisecond)
+		other := newForeign(t, tcxPass)
+		s.attachTCX(t, other, caged, ebpf.AttachTCXIngress, link.Head())
+		s.reordered(t, s.Host, target.HostVeth(), ebpf.AttachTCXEgress, f.Program)
+		s.reordered(t, s.Host, caged.HostVeth(), ebpf.AttachTCXIngress, other.Program)
 		judged(t)
 		if f.count(t) == 0 {
 			t.Error("the program saw nothing")
@@ -161,6 +163,7 @@ func (s *suite) hooks(t *testing.T) {
 		}
 		s.target.take()
 	})
+	s.around(t)
 	s.unreachable(t)
 }
 

@@ -134,8 +134,13 @@ What is known to succeed, and is therefore no line here:
 - Where a CNI joins the pods of a node by a bridge, a pod that no policy selects can send datagrams with another
   local pod's address: they come by the bridge, and not by the pod's own interface. A pod whose egress is policed
   cannot; nor can any pod where the node routes to each pod's own interface (ptp).
-- A foreign TCX program that is attached before ours and ends the chain (TCX_PASS) bypasses policy until the
-  enforcer puts ours first again, within a second or two. Only root on the node can attach one.
+- A foreign TCX program that is attached before ours and ends the chain (TCX_PASS) bypasses policy on what the pod
+  sends until the enforcer puts ours first again, within a second or two. Only root on the node can attach one. What
+  is sent to the pod is judged at the pod's own interface then; there, a container with CAP_BPF and CAP_NET_ADMIN
+  could do the same to itself.
+- Where a CNI goes around the node's side (bpf_redirect_peer), a container with CAP_NET_RAW can read from a packet
+  socket what is sent to its pod before it is judged: packet sockets see frames before any program. The sender is
+  who the CNI says: Cilium and Calico check the addresses of pods themselves.
 - A second interface that another CNI plugin gave to a policed pod is not policed.
 `
 
