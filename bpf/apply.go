@@ -143,9 +143,9 @@ func openness(v septumTableValue) int {
 	case policy.Denied:
 		return 0
 	case policy.Redirected:
-		return 1
+		return 1 + int(v.Flags&septumValueFlagsVALUE_OPEN)
 	default:
-		return 2
+		return 3
 	}
 }
 

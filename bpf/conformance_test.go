@@ -145,6 +145,10 @@ func (r *runner) packet(np policy.NodePolicy, req policy.Request, port uint16, f
 	}
 	// What was refused already has no event of its own.
 	forget[septumRefusalKey, septumRefusal](r.t, r.objs.Refusals)
+	if req.Unserved {
+		r.setProxy(0)
+		defer r.setProxy(lo)
+	}
 	action, _, reason := r.run(req.Direction, f.bytes(), ctx)
 	if reason == "cut" || reason == "reclassed" {
 		return policy.Denied, true // TCP's end is a reset, which goes back instead of the packet

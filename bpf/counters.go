@@ -10,6 +10,8 @@ import (
 // Counter counts, for one rule, the connections (and first datagrams of flows) that it decided.
 type Counter struct {
 	Forwarded, Denied, Redirected, Audited uint64
+	// Unjudged went on without their layer 7 rules, as the proxy could not judge them.
+	Unjudged uint64
 }
 
 // Counters returns the counters by rule number, where 0 is default deny and what needs no
@@ -26,6 +28,7 @@ func (d *Datapath) Counters() (map[uint32]Counter, map[string]uint64, error) {
 			sum.Denied += c.Denied
 			sum.Redirected += c.Redirected
 			sum.Audited += c.Audited
+			sum.Unjudged += c.Unjudged
 		}
 		rules[rule] = sum
 	}

@@ -18,11 +18,14 @@ const closedTable = math.MaxUint32
 // so are those that no policy selects.
 func Entries(np policy.NodePolicy, n policy.Numbers) State {
 	var s State
-	audit := map[policy.TableID]bool{}
+	audit, classes := map[policy.TableID]bool{}, map[policy.ClassID]policy.Class{}
+	for _, c := range np.Classes {
+		classes[c.ID] = c
+	}
 	for _, t := range np.Tables {
 		audit[t.ID] = t.Audit
 		if number := n.Tables[t.ID]; number != 0 {
-			s.Tables = append(s.Tables, tableEntries(t, number, n)...)
+			s.Tables = append(s.Tables, tableEntries(t, number, n, classes)...)
 		}
 	}
 	for _, ep := range np.Endpoints {
@@ -57,7 +60,7 @@ func tableNumber(id policy.TableID, n policy.Numbers) uint32 {
 	return closedTable
 }
 
-func tableEntries(t policy.Table, number uint32, n policy.Numbers) []TableEntry {
+func tableEntries(t policy.Table, number uint32, n policy.Numbers, classes map[policy.ClassID]policy.Class) []TableEntry {
 	out := make([]TableEntry, 0, len(t.Entries)+1)
 	allowed := !t.DefaultDeny
 	for _, e := range t.Entries {
@@ -75,6 +78,9 @@ func tableEntries(t policy.Table, number uint32, n policy.Numbers) []TableEntry 
 		if e.Verdict == policy.Redirected {
 			if entry.Class = n.Classes[e.Class]; entry.Class == 0 {
 				entry.Verdict = policy.Denied
+			} else {
+				class := classes[e.Class]
+				entry.Failure, entry.Backend = class.Failure, class.Backend()
 			}
 		}
 		if e.Identity == policy.IdentityAny && e.Protocol == policy.ProtocolAny {

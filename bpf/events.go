@@ -23,6 +23,7 @@ type Event struct {
 	Direction policy.Direction
 	Verdict   policy.Verdict
 	// Reason is "" unless a packet was dropped, or would have been but for audit; see [Reasons].
+	// With the verdict Forwarded it says why the proxy could not judge the connection.
 	Reason string
 	// Rule is the number of the rule that decided; 0 if none did.
 	Rule uint32

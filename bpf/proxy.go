@@ -12,6 +12,7 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
+	"github.com/septum-dev/septum/policy"
 	"golang.org/x/sys/unix"
 )
 
@@ -88,6 +89,23 @@ func (d *Datapath) AttachProxy(p ProxyLink) error {
 		return fmt.Errorf("attach sock_ops to %s: %w", d.config.CgroupRoot, err)
 	}
 	return nil
+}
+
+// SetProxySilent says whether a proxy is there and does not answer: classes of it that fail
+// open are then not redirected to it. All others are, and wait.
+func (d *Datapath) SetProxySilent(b policy.Backend, silent bool) error {
+	flag := septumNodeFlagsNODE_ENVOY_SILENT
+	if b == policy.BackendOwn {
+		flag = septumNodeFlagsNODE_OWN_SILENT
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.updateNode(func(n *septumNodeConfig) {
+		n.Flags &^= flag
+		if silent {
+			n.Flags |= flag
+		}
+	})
 }
 
 // DetachProxy forgets the proxy: what is redirected is dropped.

@@ -48,6 +48,7 @@ const (
 	septumConnFlagsCONN_FIN_FORWARD septumConnFlags = 32
 	septumConnFlagsCONN_FIN_REPLY   septumConnFlags = 64
 	septumConnFlagsCONN_RST         septumConnFlags = 128
+	septumConnFlagsCONN_UNJUDGED    septumConnFlags = 256
 )
 
 type septumConnKey struct {
@@ -66,6 +67,7 @@ type septumCounter struct {
 	Denied     uint64
 	Redirected uint64
 	Audited    uint64
+	Unjudged   uint64
 }
 
 type septumEndpoint struct {
@@ -140,9 +142,16 @@ type septumNodeConfig struct {
 	Mark        uint32
 	L7p0Mac     [6]uint8
 	L7p1Mac     [6]uint8
-	Pad         uint32
+	Flags       septumNodeFlags
 	PassKey     [2]uint64
 }
+
+type septumNodeFlags uint32
+
+const (
+	septumNodeFlagsNODE_ENVOY_SILENT septumNodeFlags = 1
+	septumNodeFlagsNODE_OWN_SILENT   septumNodeFlags = 2
+)
 
 type septumOwnerKey struct {
 	_       structs.HostLayout
@@ -209,8 +218,15 @@ type septumTableValue struct {
 	Rule      uint32
 	ClassPort uint16
 	Verdict   uint8
-	Pad       uint8
+	Flags     septumValueFlags
 }
+
+type septumValueFlags uint8
+
+const (
+	septumValueFlagsVALUE_OPEN septumValueFlags = 1
+	septumValueFlagsVALUE_OWN  septumValueFlags = 2
+)
 
 // Names of all BPF objects in the ELF.
 //

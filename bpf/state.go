@@ -46,6 +46,10 @@ type TableEntry struct {
 	Class uint16
 	// Rule is the number that events and counters name; 0 is none.
 	Rule uint32
+	// Failure is what becomes of a Redirected connection that the proxy cannot judge.
+	Failure policy.Failure
+	// Backend is the proxy that it goes to.
+	Backend policy.Backend
 }
 
 // Compare orders by address.
@@ -94,5 +98,12 @@ func (e TableEntry) kernel() (septumTableKey, septumTableValue) {
 		k.Prefixlen += 8 + uint32(e.PrefixLen)
 		k.Port = [2]uint8{uint8(e.Port >> 8), uint8(e.Port)}
 	}
-	return k, septumTableValue{Rule: e.Rule, ClassPort: e.Class, Verdict: uint8(e.Verdict)}
+	v := septumTableValue{Rule: e.Rule, ClassPort: e.Class, Verdict: uint8(e.Verdict)}
+	if e.Failure == policy.FailOpen {
+		v.Flags |= septumValueFlagsVALUE_OPEN
+	}
+	if e.Backend == policy.BackendOwn {
+		v.Flags |= septumValueFlagsVALUE_OWN
+	}
+	return k, v
 }

@@ -90,18 +90,23 @@ func enforced(p policyFacts) metav1.Condition {
 	return condition(v1alpha1.ConditionEnforced, false, missing[0].reason, message)
 }
 
-// degraded is True where something that the policy asks for is closed, or cannot be done.
+// degraded is True where something that the policy asks for is closed, cannot be done, or is
+// open because its failurePolicy asks for it.
 func degraded(p policyFacts) metav1.Condition {
-	reason, why := v1alpha1.ReasonHealthy, []string(nil)
+	reason, why, open := v1alpha1.ReasonHealthy, []string(nil), false
 	if closed := p.errors(isAny); len(closed) > 0 {
 		reason = v1alpha1.ReasonPartlyClosed
 		why = append(why, plural(len(closed), "problem")+" in the policy: what they name is closed")
 	}
 	for _, n := range p.nodes {
 		if len(n.trouble) > 0 {
-			reason = v1alpha1.ReasonPartlyClosed
-			if n.reason == v1alpha1.ReasonNotEnforceable {
+			switch {
+			case n.reason == v1alpha1.ReasonNotEnforceable:
 				reason = v1alpha1.ReasonNotEnforceable
+			case n.failsOpen:
+				open = true
+			case reason == v1alpha1.ReasonHealthy:
+				reason = v1alpha1.ReasonPartlyClosed
 			}
 			why = append(why, n.name+": "+some(n.trouble, "; "))
 		}
@@ -109,6 +114,9 @@ func degraded(p policyFacts) metav1.Condition {
 	if len(p.hostNetwork) > 0 {
 		reason = v1alpha1.ReasonNotEnforceable
 		why = append(why, "pods of the host network cannot be enforced: "+some(p.hostNetwork, ", "))
+	}
+	if open { // what a reader has to know first
+		reason = v1alpha1.ReasonFailingOpen
 	}
 	if len(why) == 0 {
 		return condition(v1alpha1.ConditionDegraded, false, reason, "nothing is closed that the policy allows")

@@ -59,6 +59,12 @@ func TestConditions(t *testing.T) {
 		"trouble on a node that enforces": {policyFacts{nodes: []nodeFacts{{name: "node1", pods: 1, enforcing: true, trouble: []string{"the proxy is not ready"}}}}, []string{
 			"Enforced=True Enforced", "Degraded=True PartlyClosed: node1: the proxy is not ready",
 		}},
+		"trouble on a node that fails open": {policyFacts{nodes: []nodeFacts{
+			{name: "node1", pods: 1, enforcing: true, failsOpen: true, trouble: []string{"connections go on unjudged"}},
+			{name: "node2", pods: 1, enforcing: true, trouble: []string{"no room"}},
+		}}, []string{
+			"Enforced=True Enforced", "Degraded=True FailingOpen: node1: connections go on unjudged; node2: no room",
+		}},
 		"a pod without a veth": {policyFacts{nodes: []nodeFacts{{name: "node1", pods: 1, reason: v1alpha1.ReasonNotEnforceable, message: "a/b: no veth", trouble: []string{"a/b: no veth"}}}}, []string{
 			"Enforced=False NotEnforceable: (node1: a/b: no veth)", "Degraded=True NotEnforceable: node1: a/b: no veth",
 		}},

@@ -5,19 +5,19 @@ import (
 	"github.com/septum-dev/septum/xds/septumpb"
 )
 
-// tally counts verdicts.
-type tally struct{ allowed, denied, audited int64 }
+// tally counts verdicts, and connections that went on without one.
+type tally struct{ allowed, denied, audited, unjudged int64 }
 
 func (t tally) add(o tally) tally {
-	return tally{t.allowed + o.allowed, t.denied + o.denied, t.audited + o.audited}
+	return t.each(o, func(a, b int64) int64 { return a + b })
 }
 
 func (t tally) sub(o tally) tally {
-	return tally{t.allowed - o.allowed, t.denied - o.denied, t.audited - o.audited}
+	return t.each(o, func(a, b int64) int64 { return a - b })
 }
 
 func (t tally) each(o tally, f func(a, b int64) int64) tally {
-	return tally{f(t.allowed, o.allowed), f(t.denied, o.denied), f(t.audited, o.audited)}
+	return tally{f(t.allowed, o.allowed), f(t.denied, o.denied), f(t.audited, o.audited), f(t.unjudged, o.unjudged)}
 }
 
 // nodeCount is what one node counted for one policy: base is from before the counters
@@ -89,7 +89,7 @@ func (c *counters) report(node, instance string, reported []*septumpb.RuleCounte
 	c.instance[node] = instance
 	for _, r := range reported {
 		ref := policy.Ref{Kind: r.GetKind(), Namespace: r.GetNamespace(), Name: r.GetName()}
-		total := tally{int64(r.GetAllowed()), int64(r.GetDenied()), int64(r.GetAudited())}
+		total := tally{int64(r.GetAllowed()), int64(r.GetDenied()), int64(r.GetAudited()), int64(r.GetUnjudged())}
 		p := c.byPolicy[ref]
 		if p == nil {
 			continue // a policy that is gone

@@ -32,9 +32,11 @@ type nodeFacts struct {
 	// reason and message say why it does not.
 	reason, message string
 	// trouble is what is wrong on a node that may enforce nevertheless.
-	trouble  []string
-	count    tally
-	reported time.Time
+	trouble []string
+	// failsOpen is true where connections may go on unjudged.
+	failsOpen bool
+	count     tally
+	reported  time.Time
 }
 
 // facts returns those of every policy, by ref; none before the first publication.
@@ -53,7 +55,7 @@ func (f *fleet) facts() []policyFacts {
 		}
 		for _, name := range slices.Sorted(maps.Keys(f.current.nodes)) {
 			if part, ok := f.current.nodes[name].policies[record.ref]; ok && len(part.pods) > 0 {
-				node := f.nodeFacts(name, record.ref, part)
+				node := f.nodeFacts(name, record, part)
 				node.count = counts.nodes[name].sum()
 				facts.nodes = append(facts.nodes, node)
 			}
@@ -64,8 +66,8 @@ func (f *fleet) facts() []policyFacts {
 }
 
 // nodeFacts compares what the node must have of a policy with what it says it has.
-func (f *fleet) nodeFacts(name string, ref policy.Ref, want nodePart) nodeFacts {
-	n := f.node(name)
+func (f *fleet) nodeFacts(name string, of policyRecord, want nodePart) nodeFacts {
+	n, ref := f.node(name), of.ref
 	out := nodeFacts{name: name, pods: len(want.pods), reported: n.reported}
 	record, known := n.inForce()
 	have, applied := record.policies[ref]
@@ -73,7 +75,12 @@ func (f *fleet) nodeFacts(name string, ref policy.Ref, want nodePart) nodeFacts 
 		out.generation = have.generation
 	}
 	if want.proxied && n.report != nil && !n.report.GetProxyReady() {
-		out.trouble = append(out.trouble, "the proxy is not ready, and requests are refused")
+		trouble := "the proxy is not ready, and requests are refused"
+		if of.failure == policy.FailOpen {
+			trouble = "the proxy is not ready, and new connections that it cannot judge go on unjudged, as failurePolicy Open asks"
+			out.failsOpen = true
+		}
+		out.trouble = append(out.trouble, trouble)
 	}
 	whole, single := n.problems(want)
 	out.trouble = slices.Concat(out.trouble, whole, single)

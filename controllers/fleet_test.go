@@ -160,8 +160,12 @@ func TestTheProxyIsTrouble(t *testing.T) {
 	w.Connected("node1")
 	w.Reported("node1", &septumpb.NodeReport{NodeVersion: "n1", ClusterVersion: "c1"})
 	got := w.facts()[0].nodes[0]
-	if !got.enforcing || len(got.trouble) != 1 || !strings.Contains(got.trouble[0], "proxy") {
+	if !got.enforcing || got.failsOpen || len(got.trouble) != 1 || !strings.Contains(got.trouble[0], "requests are refused") {
 		t.Errorf("enforcing %v, trouble %q", got.enforcing, got.trouble)
+	}
+	w.current.policies[0].failure = policy.FailOpen
+	if got = w.facts()[0].nodes[0]; !got.failsOpen || len(got.trouble) != 1 || !strings.Contains(got.trouble[0], "unjudged") {
+		t.Errorf("failing open %v, trouble %q", got.failsOpen, got.trouble)
 	}
 }
 

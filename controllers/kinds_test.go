@@ -33,8 +33,11 @@ func TestCIDRGroupsInOneVersion(t *testing.T) {
 	r := &kindsReconciler{
 		reader: fake.NewClientBuilder().WithScheme(testScheme(t)).WithObjects(crd).Build(),
 		active: map[policyKind]bool{}, trigger: func() {},
-		watch:   func(_ context.Context, k policyKind) error { calls = append(calls, "watch "+k.gvk.Version); return nil },
-		unwatch: func(_ context.Context, k policyKind) error { calls = append(calls, "unwatch "+k.gvk.Version); return nil },
+		watch: func(_ context.Context, k policyKind) error { calls = append(calls, "watch "+k.gvk.Version); return nil },
+		unwatch: func(_ context.Context, k policyKind) error {
+			calls = append(calls, "unwatch "+k.gvk.Version)
+			return nil
+		},
 	}
 	for _, step := range []struct {
 		serves []string

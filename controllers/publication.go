@@ -15,6 +15,7 @@ type policyRecord struct {
 	uid        string
 	generation int64
 	mode       policy.Mode
+	failure    policy.Failure
 	problems   []policy.Problem
 }
 
@@ -118,7 +119,7 @@ func policyRecords(policies []policy.Policy, problems ...[]policy.Problem) []pol
 	}
 	out := make([]policyRecord, 0, len(policies))
 	for _, p := range policies {
-		out = append(out, policyRecord{ref: p.Ref, uid: p.UID, generation: p.Generation, mode: p.Mode, problems: byRef[p.Ref]})
+		out = append(out, policyRecord{ref: p.Ref, uid: p.UID, generation: p.Generation, mode: p.Mode, failure: p.Failure, problems: byRef[p.Ref]})
 	}
 	return out
 }

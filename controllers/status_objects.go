@@ -28,14 +28,17 @@ func isCilium(kind string) bool {
 func statusOf(p policyFacts, conditions []metav1.Condition) v1alpha1.L7PolicyStatusStatus {
 	nodes, pods := p.enforcing()
 	out := v1alpha1.L7PolicyStatusStatus{
-		ObservedGeneration: p.generation, Mode: v1alpha1.ModeEnforce,
+		ObservedGeneration: p.generation, Mode: v1alpha1.ModeEnforce, FailurePolicy: v1alpha1.FailClosed,
 		SelectedPods: int32(pods), HostingNodes: int32(len(p.nodes)), EnforcingNodes: int32(nodes),
 		Enforcing: fmt.Sprintf("%d/%d", nodes, len(p.nodes)),
-		Allowed:   p.total.allowed, Denied: p.total.denied, Audited: p.total.audited,
+		Allowed:   p.total.allowed, Denied: p.total.denied, Audited: p.total.audited, Unjudged: p.total.unjudged,
 		Conditions: conditions, Problems: problemRows(p.problems),
 	}
 	if p.mode == policy.Audit {
 		out.Mode = v1alpha1.ModeAudit
+	}
+	if p.failure == policy.FailOpen {
+		out.FailurePolicy = v1alpha1.FailOpen
 	}
 	if p.last.at > 0 {
 		out.LastDenial = &v1alpha1.Denial{
@@ -54,7 +57,7 @@ func statusOf(p policyFacts, conditions []metav1.Condition) v1alpha1.L7PolicySta
 		row := v1alpha1.NodeStatus{
 			Name: n.name, Pods: int32(n.pods), Enforcing: n.enforcing, Generation: n.generation,
 			Reason: n.reason, Message: cut(n.message, 1000),
-			Allowed: n.count.allowed, Denied: n.count.denied, Audited: n.count.audited,
+			Allowed: n.count.allowed, Denied: n.count.denied, Audited: n.count.audited, Unjudged: n.count.unjudged,
 		}
 		if !n.reported.IsZero() {
 			at := metav1.NewTime(n.reported.UTC().Truncate(time.Second))
@@ -95,9 +98,9 @@ func withoutTimes(s v1alpha1.L7PolicyStatusStatus) v1alpha1.L7PolicyStatusStatus
 // withoutCounts is what must differ for a status to be written at once.
 func withoutCounts(s v1alpha1.L7PolicyStatusStatus) v1alpha1.L7PolicyStatusStatus {
 	s = withoutTimes(s)
-	s.Allowed, s.Denied, s.Audited, s.LastDenial = 0, 0, 0, nil
+	s.Allowed, s.Denied, s.Audited, s.Unjudged, s.LastDenial = 0, 0, 0, 0, nil
 	for i := range s.Nodes {
-		s.Nodes[i].Allowed, s.Nodes[i].Denied, s.Nodes[i].Audited = 0, 0, 0
+		s.Nodes[i].Allowed, s.Nodes[i].Denied, s.Nodes[i].Audited, s.Nodes[i].Unjudged = 0, 0, 0, 0
 	}
 	return s
 }

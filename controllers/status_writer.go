@@ -79,13 +79,13 @@ func (w *statusWriter) load(ctx context.Context) error {
 		ref := policy.Ref{Kind: s.PolicyRef.Kind, Namespace: s.PolicyRef.Namespace, Name: s.PolicyRef.Name}
 		rows := make(map[string]tally, len(s.Status.Nodes))
 		for _, n := range s.Status.Nodes {
-			rows[n.Name] = tally{n.Allowed, n.Denied, n.Audited}
+			rows[n.Name] = tally{n.Allowed, n.Denied, n.Audited, n.Unjudged}
 		}
 		var last denial
 		if d := s.Status.LastDenial; d != nil {
 			last = denial{at: d.Time.UnixNano(), summary: d.Summary, rule: d.Rule}
 		}
-		w.fleet.counters.seed(ref, tally{s.Status.Allowed, s.Status.Denied, s.Status.Audited}, rows, last)
+		w.fleet.counters.seed(ref, tally{s.Status.Allowed, s.Status.Denied, s.Status.Audited, s.Status.Unjudged}, rows, last)
 	}
 	return nil
 }

@@ -37,6 +37,8 @@ type Datapath interface {
 	SetOwners(map[int][]netip.Addr) error
 	AttachPod(bpf.PodLink) error
 	DetachPod(ifindex int) error
+	// SetProxySilent says whether a proxy is there and does not answer.
+	SetProxySilent(policy.Backend, bool) error
 	Attached() ([]int, error)
 	// PutFirst puts pods' programs before those of others, and says where they were not.
 	PutFirst() ([]int, error)

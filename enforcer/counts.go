@@ -22,8 +22,8 @@ type counts struct {
 }
 
 type tally struct {
-	allowed, denied, audited uint64
-	last                     denial
+	allowed, denied, audited, unjudged uint64
+	last                               denial
 }
 
 func newCounts() counts {
@@ -78,6 +78,12 @@ func (e *Enforcer) readCounters() {
 	for number, counter := range rules {
 		was := e.counts.previous[number]
 		rule, named := e.force.rules[number]
+		if n := since(was.Unjudged, counter.Unjudged); n > 0 {
+			e.config.Metrics.unjudged(n)
+			if named {
+				e.counts.of(rule.Policy).unjudged += n
+			}
+		}
 		for v, n := range map[policy.Verdict]uint64{
 			policy.Forwarded: since(was.Forwarded, counter.Forwarded),
 			policy.Denied:    since(was.Denied, counter.Denied),

@@ -71,7 +71,9 @@ type proxyState struct {
 	attached bool
 	// connected is whether Envoy and the own proxy were connected when this was last asked.
 	connected [2]bool
-	mtu       int
+	// silentSince is when each was first found not connected; zero while it is.
+	silentSince [2]time.Time
+	mtu         int
 }
 
 // New returns an Enforcer that has done nothing yet.
@@ -174,6 +176,7 @@ func (e *Enforcer) tick(ctx context.Context) {
 		e.commit(ctx, c)
 	}
 	e.hostAddrs()
+	e.listenToProxies()
 	e.syncPods(e.ticks%rescanTicks == 0)
 }
 

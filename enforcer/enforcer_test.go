@@ -327,7 +327,7 @@ func TestCounters(t *testing.T) {
 	w.set(func() {
 		// A redirect is no verdict; a number that is nobody's counts for nobody.
 		w.rules[w.numbers.Rules[rule("a")]] = bpf.Counter{Redirected: 7}
-		w.rules[w.numbers.Rules[rule("l4")]] = bpf.Counter{Forwarded: 3, Denied: 1}
+		w.rules[w.numbers.Rules[rule("l4")]] = bpf.Counter{Forwarded: 3, Denied: 1, Unjudged: 2}
 		w.rules[4711] = bpf.Counter{Forwarded: 5}
 	})
 	server := netip.MustParseAddrPort("10.0.0.1:80")
@@ -345,6 +345,28 @@ func TestCounters(t *testing.T) {
 		}
 		a, l4 := r.Counters[0], r.Counters[1]
 		return a.Name == "a" && a.Allowed == 1 && a.Denied == 2 && a.LastDenied > 0 &&
-			l4.Name == "l4" && l4.Allowed == 3 && l4.Denied == 3 && l4.LastDenied > 0
+			l4.Name == "l4" && l4.Allowed == 3 && l4.Denied == 3 && l4.Unjudged == 2 && l4.LastDenied > 0
 	})
+}
+
+// TestASilentProxy: an Envoy that hangs is told to the data path, one that only looks for
+// an enforcer that has just started is not.
+func TestASilentProxy(t *testing.T) {
+	w := newWorld(t)
+	w.connected = false
+	stop := w.run()
+	w.envoy <- struct{}{}
+	w.envoy <- struct{}{} // the first has been acted upon
+	w.wants()
+	w.set(func() { w.later = 2 * silentAfter })
+	w.envoy <- struct{}{}
+	w.wants("Envoy silent: true")
+	stop()
+	w.run() // what the last run said stands until more is known
+	w.envoy <- struct{}{}
+	w.envoy <- struct{}{}
+	w.wants()
+	w.set(func() { w.connected = true })
+	w.envoy <- struct{}{}
+	w.wants("Envoy silent: false")
 }

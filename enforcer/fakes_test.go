@@ -48,6 +48,8 @@ type world struct {
 	written   bpf.State
 	open      []links.Connection
 	deaf      bool
+	silent    bool
+	later     time.Duration // how much later than it is
 
 	updates  chan xds.Update
 	starts   chan *cni.Pod
@@ -82,6 +84,11 @@ func (w *world) run() (stop func()) {
 		Metrics:    w.metrics,
 		Log:        testr.New(w.t),
 		AckTimeout: w.ackTimeout,
+		Now: func() time.Time {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			return time.Now().Add(w.later)
+		},
 	})
 	if err != nil {
 		w.t.Fatal(err)
@@ -233,6 +240,16 @@ func (w *world) Attached() ([]int, error) {
 func (w *world) AttachProxy(bpf.ProxyLink) error { return nil }
 
 // Listeners are all that have a number, unless the test says that Envoy is deaf.
+func (w *world) SetProxySilent(b policy.Backend, silent bool) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if b == policy.BackendEnvoy && silent != w.silent { // the other is never there
+		w.silent = silent
+		w.note("Envoy silent: %v", silent)
+	}
+	return nil
+}
+
 func (w *world) Listeners() ([]uint16, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

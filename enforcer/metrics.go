@@ -36,6 +36,7 @@ type Metrics struct {
 	dropsTotal    *prometheus.CounterVec
 	lostTotal     *prometheus.CounterVec
 	lateTotal     prometheus.Counter
+	unjudgedTotal prometheus.Counter
 	heldSeconds   *prometheus.HistogramVec
 
 	registry *prometheus.Registry
@@ -69,13 +70,17 @@ func NewMetrics(r *prometheus.Registry) *Metrics {
 		Namespace: "septum", Subsystem: "enforcer", Name: "pods_seen_late_total",
 		Help: "Policed pods that started before their policy was in force, as no CNI plugin held them.",
 	})
+	m.unjudgedTotal = prometheus.NewCounter(prometheus.CounterOpts{
+		Namespace: "septum", Subsystem: "enforcer", Name: "unjudged_connections_total",
+		Help: "Connections that went on without their layer 7 rules, as the proxy could not judge them and failurePolicy is Open.",
+	})
 	m.heldSeconds = prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Namespace: "septum", Subsystem: "enforcer", Name: "pod_start_held_seconds",
 		Help:    "How long the CNI plugin held a pod's start, by what became of it.",
 		Buckets: []float64{0.001, 0.005, 0.02, 0.1, 0.5, 1, 2, 5, 10, 30},
 	}, []string{"outcome"})
 	r.MustRegister(m.endpoints, m.attached, m.unenforced, m.attachErrors, m.appliedTime, m.proxyReady, m.verdictsTotal, m.dropsTotal, m.lostTotal,
-		m.lateTotal, m.heldSeconds)
+		m.lateTotal, m.unjudgedTotal, m.heldSeconds)
 	return m
 }
 
@@ -105,6 +110,8 @@ func (m *Metrics) late() { m.lateTotal.Inc() }
 func (m *Metrics) held(outcome string, waited time.Duration) {
 	m.heldSeconds.WithLabelValues(outcome).Observe(waited.Seconds())
 }
+
+func (m *Metrics) unjudged(n uint64) { m.unjudgedTotal.Add(float64(n)) }
 
 func (m *Metrics) attachFailed() { m.attachErrors.Inc() }
 

@@ -2,10 +2,12 @@ package enforcer
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/septum-dev/septum/bpf"
 	"github.com/septum-dev/septum/enforcer/launch"
 	"github.com/septum-dev/septum/enforcer/proxyns"
+	"github.com/septum-dev/septum/policy"
 )
 
 // proxyCame makes the namespace of a launcher ready and answers it. The launcher that
@@ -78,5 +80,32 @@ func (e *Enforcer) proxyChanged() {
 	}
 	if e.config.Proxy.Ready() && e.config.Own.Ready() {
 		delete(e.problems, reasonSilent)
+	}
+	e.listenToProxies()
+}
+
+// silentAfter is how long a proxy may be away from its control plane before connections that
+// may go on unjudged are no longer left to it. One that is alive comes back within a second
+// when the enforcer has started again.
+const silentAfter = 3 * time.Second
+
+// listenToProxies tells the data path whether the proxies answer. One that hangs keeps its
+// listening sockets, and the kernel goes on taking connections for it.
+func (e *Enforcer) listenToProxies() {
+	now := e.config.Now()
+	for backend, connected := range [...]bool{
+		policy.BackendEnvoy: e.config.Proxy.Connected(),
+		policy.BackendOwn:   e.config.Own.Connected(),
+	} {
+		since := &e.proxy.silentSince[backend]
+		switch {
+		case connected:
+			*since = time.Time{}
+		case since.IsZero():
+			*since = now
+		}
+		if connected || now.Sub(*since) >= silentAfter {
+			e.outcome("ProxyStateNotWritten", e.config.Datapath.SetProxySilent(policy.Backend(backend), !connected))
+		}
 	}
 }

@@ -39,6 +39,9 @@ func (t Table) decide(np NodePolicy, req Request) Decision {
 	case e.Verdict != Redirected:
 		return refuse(t.Audit, first(e.Rules), "unknown verdict")
 	}
+	if req.Unserved {
+		return np.unserved(t, e)
+	}
 	if req.HTTP == nil && req.DNS == nil && req.TLS == nil && req.Kafka == nil {
 		return Decision{Verdict: Redirected, Rule: first(e.Rules), Class: e.Class, Reason: "layer 7 rules decide"}
 	}
@@ -67,6 +70,18 @@ func (c Class) decide(req Request) Decision {
 		return c.DecideKafka(*req.Kafka)
 	}
 	return Decision{Verdict: Denied, Reason: "not " + c.Kind.String()}
+}
+
+// unserved is what becomes of a connection whose L7 rules nobody can ask.
+func (np NodePolicy) unserved(t Table, e Entry) Decision {
+	for _, c := range np.Classes {
+		if c.ID == e.Class && c.Failure == FailOpen {
+			return Decision{Verdict: Forwarded, Rule: first(e.Rules), Class: e.Class, Reason: "not judged: the proxy cannot, and the policy fails open"}
+		}
+	}
+	d := refuse(t.Audit, first(e.Rules), "the proxy cannot judge it")
+	d.Class = e.Class
+	return d
 }
 
 // DecideHTTP judges a request by a class's rules: denies first, then allows.

@@ -14,6 +14,8 @@ type Request struct {
 	Protocol Protocol
 	// Port is the destination port.
 	Port uint16
+	// Unserved is true where the node's proxy cannot judge connections.
+	Unserved bool
 	// HTTP is nil for a request on layers 3 and 4 only; a Redirected verdict is final then.
 	HTTP *HTTPRequest
 	// DNS is nil for everything but a question to a DNS server.

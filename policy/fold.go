@@ -103,7 +103,7 @@ func shadowed(l4, l7 []*rule) bool {
 // class returns the class of these L7 rules, which may go with L4 rules for the same
 // peer and port: then everything is allowed, and still proxied.
 func (f *folder) class(l4, l7 []*rule) ClassID {
-	out := &Class{Kind: l7[0].l7.Kind(), Direction: f.direction, Audit: f.audit}
+	out := &Class{Kind: l7[0].l7.Kind(), Direction: f.direction, Audit: f.audit, Failure: failureOf(l7)}
 	var allowAll *rule
 	for _, r := range slices.Concat(l4, l7) {
 		if (r.l7 == nil || r.open) && (allowAll == nil || CompareRuleIDs(r.id, allowAll.id) < 0) {
@@ -148,6 +148,15 @@ func (f *folder) class(l4, l7 []*rule) ClassID {
 		f.classes[out.ID] = out
 	}
 	return out.ID
+}
+
+// failureOf is what becomes of connections to a class of these L7 rules that nobody can
+// judge. L4 rules beside them ask for no proxy, and have no say.
+func failureOf(l7 []*rule) Failure {
+	if slices.ContainsFunc(l7, func(r *rule) bool { return r.failure != FailOpen }) {
+		return FailClosed
+	}
+	return FailOpen
 }
 
 func ruleIDs(rules []*rule) []RuleID {

@@ -36,6 +36,8 @@ type answer struct {
 	http    []HTTPRule
 	all     bool
 	audit   bool
+	// open is true if every policy with L7 rules here fails open.
+	open bool
 }
 
 func decideNaively(s Snapshot, learnt []Learnt, req Request) Verdict {
@@ -63,6 +65,12 @@ func decideNaively(s Snapshot, learnt []Learnt, req Request) Verdict {
 	})
 	a := n.judge()
 	v := a.verdict
+	switch {
+	case v == Redirected && req.Unserved && a.open:
+		return Forwarded
+	case v == Redirected && req.Unserved:
+		v = Denied
+	}
 	if v == Redirected && req.HTTP != nil {
 		path, ok := NormalizePath(req.HTTP.Path)
 		if !ok {
@@ -188,6 +196,7 @@ func (n *naive) one(labels Labels, who end) answer {
 				l4 = append(l4, r)
 				wideL4 = wideL4 || r.AnyPeer
 			default:
+				out.open = p.Failure == FailOpen && (len(l7) == 0 || out.open)
 				l7 = append(l7, r)
 				wideL7 = wideL7 || r.AnyPeer
 				out.audit = out.audit || h.Audit

@@ -111,6 +111,8 @@ type Class struct {
 	AuditRest bool
 	// Audit is true where nothing is to be refused.
 	Audit bool
+	// Failure is FailOpen where connections go on unjudged while the proxy cannot judge them.
+	Failure Failure
 }
 
 // AppliedPolicy is a policy and the generation of it that a NodePolicy holds.

@@ -30,6 +30,7 @@ type Policy struct {
 	UID        string
 	Generation int64
 	Mode       Mode
+	Failure    Failure
 	Specs      []Spec
 }
 
@@ -41,6 +42,19 @@ const (
 	Enforce Mode = 0
 	// Audit refuses nothing: what would have been refused is reported as Audit.
 	Audit Mode = 1
+)
+
+// Failure says what becomes of a new connection that the policy's L7 rules would decide,
+// where the node's proxy cannot judge it.
+type Failure uint8
+
+// The failure policies.
+const (
+	// FailClosed refuses it.
+	FailClosed Failure = 0
+	// FailOpen lets it go on without judgement. A class is so only if all policies that it
+	// has L7 rules of are.
+	FailOpen Failure = 1
 )
 
 // Spec is one subject and what it may do.

@@ -20,6 +20,8 @@ type rule struct {
 	open bool
 	// audit is true if the rule's policy is in Audit mode.
 	audit bool
+	// failure is the policy's.
+	failure Failure
 	// peers are positions in the universe, sorted.
 	peers []int32
 	// allPorts is true if every port of every protocol is meant; ranges then is empty.
@@ -56,7 +58,7 @@ func (u *universe) newSection(p *Policy, spec *Spec, d Direction, report func(Pr
 		r := &in.Rules[i]
 		base := rule{
 			id: r.ID, key: policyKey(p) + "\x00" + r.ID.Path, any: r.AnyPeer, wide: r.AnyPeer,
-			deny: r.Action == Deny, open: !in.DefaultDeny, audit: out.audit, l7: r.L7,
+			deny: r.Action == Deny, open: !in.DefaultDeny, audit: out.audit, failure: p.Failure, l7: r.L7,
 		}
 		if base.deny {
 			// A deny rule with an L7 part is none that ingest makes: it denies all of it.

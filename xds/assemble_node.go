@@ -105,6 +105,11 @@ func classFromProto(in *septumpb.Class) (policy.Class, error) {
 	if err := errors.Join(err, atMost("http", len(in.GetHttp()), policy.MaxClassRules)); err != nil {
 		return out, err
 	}
+	failure, err := enum("failure", in.GetFailure(), uint32(policy.FailOpen))
+	if err != nil {
+		return out, err
+	}
+	out.Failure = policy.Failure(failure)
 	for i, r := range in.GetTls() {
 		rule, err := tlsFromProto(r)
 		if err != nil {

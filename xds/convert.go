@@ -106,6 +106,7 @@ func ruleToProto(r policy.RuleID) *septumpb.RuleID { return wire.Rule(r) }
 
 func classToProto(c policy.Class) *septumpb.Class {
 	out := wire.Class(c)
+	out.Failure = uint32(c.Failure)
 	for _, r := range c.TLS {
 		out.Tls = append(out.Tls, tlsToProto(r))
 	}

@@ -32,7 +32,7 @@ func samplePolicy(node string) policy.NodePolicy {
 			}},
 			{ID: "out", Direction: policy.Egress, Audit: true, Entries: []policy.Entry{{Verdict: policy.Audited, Rules: []policy.RuleID{l4}}}},
 		},
-		Classes: []policy.Class{{ID: "class", Direction: policy.Ingress, Audit: true, AllowAll: &l4, AuditRest: true, HTTP: []policy.HTTPRule{{
+		Classes: []policy.Class{{ID: "class", Direction: policy.Ingress, Audit: true, AllowAll: &l4, AuditRest: true, Failure: policy.FailOpen, HTTP: []policy.HTTPRule{{
 			ID: rule, Action: policy.Deny, Methods: []policy.StringMatch{{Kind: policy.MatchExact, Value: "GET"}},
 			Path: policy.StringMatch{Kind: policy.MatchRegex, Value: "/data(/.*)?"}, Hosts: []policy.StringMatch{{Kind: policy.MatchPrefix, Value: "a"}},
 			Headers: []policy.HeaderMatch{{Name: "x-token", Value: policy.StringMatch{}}, {Name: "x-user", Value: policy.StringMatch{Kind: policy.MatchExact, Value: "a"}, Mismatch: policy.MismatchReplace}},

@@ -60,7 +60,7 @@ const (
 	// this generation, in its data path.
 	ConditionEnforced = "Enforced"
 	// ConditionDegraded: a part of the policy is closed because it cannot be
-	// carried out.
+	// carried out, or open as its failurePolicy asks.
 	ConditionDegraded = "Degraded"
 	// ConditionConflicted: the policy and another one exclude each other
 	// somewhere.
@@ -116,6 +116,9 @@ const (
 	ReasonHealthy = "Healthy"
 	// ReasonPartlyClosed: Degraded is True.
 	ReasonPartlyClosed = "PartlyClosed"
+	// ReasonFailingOpen: Degraded is True, since connections go on unjudged on
+	// a node whose proxy is not ready.
+	ReasonFailingOpen = "FailingOpen"
 	// ReasonConflict: Conflicted is True.
 	ReasonConflict = "Conflict"
 	// ReasonNoConflict: Conflicted is False.

@@ -43,6 +43,7 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 // +kubebuilder:printcolumn:name="Enforced",type=string,JSONPath=`.status.conditions[?(@.type=="Enforced")].status`
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Accepted")].reason`,priority=1
 // +kubebuilder:printcolumn:name="Message",type=string,JSONPath=`.status.conditions[?(@.type=="Enforced")].message`,priority=1
+// +kubebuilder:printcolumn:name="Failure Policy",type=string,JSONPath=`.spec.failurePolicy`,priority=1
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 type L7NetworkPolicy struct {
 	metav1.TypeMeta `json:",inline"`
@@ -83,6 +84,7 @@ type L7NetworkPolicyList struct {
 // +kubebuilder:printcolumn:name="Enforced",type=string,JSONPath=`.status.conditions[?(@.type=="Enforced")].status`
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Accepted")].reason`,priority=1
 // +kubebuilder:printcolumn:name="Message",type=string,JSONPath=`.status.conditions[?(@.type=="Enforced")].message`,priority=1
+// +kubebuilder:printcolumn:name="Failure Policy",type=string,JSONPath=`.spec.failurePolicy`,priority=1
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 type ClusterL7NetworkPolicy struct {
 	metav1.TypeMeta `json:",inline"`
@@ -142,11 +144,16 @@ type PolicyRules struct {
 	// +kubebuilder:default=Enforce
 	Mode PolicyMode `json:"mode,omitempty"`
 
-	// What happens to new connections while the node's proxy cannot judge
-	// them. Closed, the default, refuses them. Open lets them through without
-	// judgement, and is shown in the status. Open is not supported yet: a
-	// policy that asks for it is enforced as Closed, and its condition
-	// Accepted says so.
+	// What happens to new connections that http or grpc entries would decide,
+	// while the node's proxy cannot judge them: it does not run, does not
+	// listen yet, or has not answered for some seconds. Closed, the default,
+	// refuses them. Open lets them through without judgement; who can make the
+	// proxy fail then gets around the entries. What peers and ports deny is
+	// refused in either case. Where entries of several policies are for the
+	// same peer and port, Open holds only if all of these policies say so.
+	// Connections that went through unjudged are counted as such in the status,
+	// have flows of their own, and stay until they end. Connections that were
+	// open when the proxy failed end with it.
 	// +optional
 	// +kubebuilder:default=Closed
 	FailurePolicy FailurePolicy `json:"failurePolicy,omitempty"`

@@ -27,6 +27,8 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 // +kubebuilder:printcolumn:name="Allowed",type=integer,JSONPath=`.status.allowed`
 // +kubebuilder:printcolumn:name="Denied",type=integer,JSONPath=`.status.denied`
 // +kubebuilder:printcolumn:name="Audited",type=integer,JSONPath=`.status.audited`
+// +kubebuilder:printcolumn:name="Failure Policy",type=string,JSONPath=`.status.failurePolicy`,priority=1
+// +kubebuilder:printcolumn:name="Unjudged",type=integer,JSONPath=`.status.unjudged`,priority=1,description="Connections that went on without http and grpc rules, as failurePolicy Open asks"
 // +kubebuilder:printcolumn:name="Last Denial",type=date,JSONPath=`.status.lastDenial.time`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:printcolumn:name="Accepted",type=string,JSONPath=`.status.conditions[?(@.type=="Accepted")].reason`,priority=1
@@ -88,6 +90,11 @@ type L7PolicyStatusStatus struct {
 	// +optional
 	Mode PolicyMode `json:"mode,omitempty"`
 
+	// What happens to connections that the node's proxy cannot judge: Closed
+	// or Open. Cilium's kinds are Closed.
+	// +optional
+	FailurePolicy FailurePolicy `json:"failurePolicy,omitempty"`
+
 	// How many pods the policy selects.
 	// +optional
 	SelectedPods int32 `json:"selectedPods"`
@@ -117,6 +124,11 @@ type L7PolicyStatusStatus struct {
 	// How many requests and connections were let through by mode Audit alone.
 	// +optional
 	Audited int64 `json:"audited"`
+
+	// How many connections went on without the policy's http and grpc entries,
+	// since the node's proxy could not judge them and failurePolicy is Open.
+	// +optional
+	Unjudged int64 `json:"unjudged"`
 
 	// The last refusal.
 	// +optional
@@ -200,6 +212,9 @@ type NodeStatus struct {
 	// How many mode Audit alone let through here.
 	// +optional
 	Audited int64 `json:"audited"`
+	// How many connections went on unjudged here.
+	// +optional
+	Unjudged int64 `json:"unjudged"`
 
 	// When the node's last report came.
 	// +optional

@@ -28,7 +28,10 @@ static __always_inline void count_rule(const struct decision *d)
 	}
 	switch (d->verdict) {
 	case VERDICT_FORWARDED:
-		c->forwarded++;
+		if (d->reason == REASON_NONE)
+			c->forwarded++;
+		else
+			c->unjudged++;
 		break;
 	case VERDICT_REDIRECTED:
 		c->redirected++;

@@ -49,9 +49,9 @@ static __always_inline int refuse(struct __sk_buff *skb, struct visit *v,
 	return bpf_redirect(v->q.ifindex, v->q.hook == DIRECTION_INGRESS ? BPF_F_INGRESS : 0);
 }
 
-static __always_inline int has_listener(const struct visit *v)
+static __always_inline int has_listener(const struct visit *v, __u32 family)
 {
-	__u32 key = listener_key(v->p.ipv6 ? AF_INET6 : AF_INET, v->d.class_port);
+	__u32 key = listener_key(family, v->d.class_port);
 	struct bpf_sock *sk = bpf_map_lookup_elem(&listeners, &key);
 
 	if (!sk)
@@ -134,9 +134,19 @@ static __always_inline __u8 redirect_obstacle(const struct visit *v,
 {
 	if (!begins)
 		return REASON_MIDSTREAM;
-	if (!has_proxy(cfg))
+	if (!has_proxy(cfg) || (v->d.open && cfg->flags & v->d.silent))
 		return REASON_NO_PROXY;
-	return has_listener(v) ? REASON_NONE : REASON_NO_LISTENER;
+	return has_listener(v, v->p.ipv6 ? AF_INET6 : AF_INET) ? REASON_NONE : REASON_NO_LISTENER;
+}
+
+/* failurePolicy: Open. A class that the proxy serves over the other family only is served. */
+static __always_inline int goes_unjudged(const struct visit *v, __u8 obstacle)
+{
+	if (!v->d.open)
+		return 0;
+	return obstacle == REASON_NO_PROXY ||
+	       (obstacle == REASON_NO_LISTENER &&
+		!has_listener(v, v->p.ipv6 ? AF_INET : AF_INET6));
 }
 
 /* The first packet of a connection, or one of a connection that is not known. */
@@ -144,7 +154,7 @@ static __always_inline int first_packet(struct __sk_buff *skb, struct visit *v,
 					const struct node_config *cfg, struct conn *old)
 {
 	int begins = v->p.protocol != IPPROTO_TCP || is_syn(&v->p);
-	int refused, again;
+	int refused, again, unjudged = 0;
 	__u8 reason;
 
 	judge(&v->q, &v->key, &v->d);
@@ -154,6 +164,9 @@ static __always_inline int first_packet(struct __sk_buff *skb, struct visit *v,
 			v->d.verdict = is_audit(&v->q.ep, v->q.direction) ? VERDICT_AUDITED :
 									    VERDICT_DENIED;
 			v->d.reason = reason;
+			unjudged = goes_unjudged(v, reason);
+			if (unjudged)
+				v->d.verdict = VERDICT_FORWARDED;
 		}
 	}
 	refused = v->d.verdict == VERDICT_DENIED || v->d.verdict == VERDICT_AUDITED;
@@ -184,7 +197,9 @@ static __always_inline int first_packet(struct __sk_buff *skb, struct visit *v,
 			emit(&v->q, &v->key, &v->d);
 		return pass(skb, v, cfg);
 	}
-	if (is_adoptable(v))
+	if (unjudged)
+		conn_begin(v, cfg, CONN_UNJUDGED);
+	else if (is_adoptable(v))
 		conn_begin(v, cfg, v->d.host ? CONN_HOST : 0);
 	if (v->d.policed && !again && (begins || v->d.verdict == VERDICT_AUDITED))
 		emit(&v->q, &v->key, &v->d);
@@ -206,9 +221,10 @@ static __always_inline __u8 judge_again(struct visit *v, const struct node_confi
 	if (v->d.verdict == VERDICT_DENIED)
 		return REASON_CUT;
 	if (v->d.verdict == VERDICT_REDIRECTED && !is_audit(&v->q.ep, v->q.direction)) {
-		if (!(c->flags & CONN_DOWN))
+		/* One that began unjudged ends so, while its policy allows that. */
+		if (c->flags & CONN_UNJUDGED ? !v->d.open : !(c->flags & CONN_DOWN))
 			return REASON_CUT;
-		if (c->class_port != v->d.class_port)
+		if (c->flags & CONN_DOWN && c->class_port != v->d.class_port)
 			return REASON_RECLASSED;
 	}
 	c->generation = generation;

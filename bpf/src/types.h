@@ -36,7 +36,7 @@ enum reason {
 	REASON_MIDSTREAM = 8,	/* TCP of an unknown connection that a proxy would have to judge */
 	REASON_RECLASSED = 9,	/* a proxied connection that belongs to another class now */
 	REASON_CUT = 10,	/* an open connection that a new policy denies or redirects */
-	REASON_NO_PROXY = 11,	/* redirected, and there is no proxy */
+	REASON_NO_PROXY = 11,	/* redirected, and there is no proxy, or one that is silent */
 	REASON_NO_LISTENER = 12, /* redirected, and the proxy does not listen for the class */
 	REASON_UNSUPPORTED = 13, /* redirected, and neither TCP nor UDP */
 	REASON_PROXY_FRAME = 14, /* a frame from the proxy that belongs to no leg or pod */
@@ -59,6 +59,11 @@ struct addr {
 
 #define LEGS 4
 
+enum node_flags {
+	NODE_ENVOY_SILENT = 1,	/* Envoy is there, and does not answer its control plane */
+	NODE_OWN_SILENT = 2,	/* the same of the own proxy */
+};
+
 /* What is special to this node and changes at run time. Each leg has a veth into the proxy's
  * namespace, by leg - 1. */
 struct node_config {
@@ -69,7 +74,7 @@ struct node_config {
 	__u32 mark;		/* random: frames that the proxy's veth re-injects carry it */
 	__u8 l7p0_mac[6];
 	__u8 l7p1_mac[6];
-	__u32 pad;
+	enum node_flags flags;
 	__u64 pass_key[2];	/* random: of the hashes by which a veth's sides speak */
 };
 
@@ -108,11 +113,16 @@ struct table_key {
 	__u8 pad;
 };
 
+enum value_flags {
+	VALUE_OPEN = 1,		/* redirected: goes on where the proxy cannot judge it */
+	VALUE_OWN = 2,		/* redirected: the proxy is the own one, not Envoy */
+} __attribute__((packed));
+
 struct table_value {
 	__u32 rule;
 	__u16 class_port;
 	__u8 verdict;
-	__u8 pad;
+	enum value_flags flags;	/* a byte */
 };
 
 /* A connection as its pod sees it, so that both directions have one key. Ports are big endian. */
@@ -134,6 +144,7 @@ enum conn_flags {
 	CONN_FIN_FORWARD = 32,
 	CONN_FIN_REPLY = 64,
 	CONN_RST = 128,
+	CONN_UNJUDGED = 256,	/* begun while the proxy could not judge it */
 };
 
 struct conn {
@@ -200,6 +211,7 @@ struct counter {
 	__u64 denied;
 	__u64 redirected;
 	__u64 audited;
+	__u64 unjudged;		/* went on without its layer 7 rules */
 };
 
 struct event {

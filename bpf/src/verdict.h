@@ -22,6 +22,8 @@ struct decision {
 	__u8 reason;
 	__u8 host;	/* exempt: the node itself began it */
 	__u8 policed;	/* a table decided */
+	__u8 open;	/* goes on where the proxy cannot judge it */
+	__u8 silent;	/* the flag that says that this proxy is silent */
 };
 
 static __always_inline __u32 table_of(const struct endpoint *ep, __u8 direction)
@@ -112,6 +114,8 @@ static __noinline int judge(const struct question *q, const struct conn_key *key
 		d->verdict = v->verdict;
 		d->rule = v->rule;
 		d->class_port = v->class_port;
+		d->open = v->flags & VALUE_OPEN;
+		d->silent = v->flags & VALUE_OWN ? NODE_OWN_SILENT : NODE_ENVOY_SILENT;
 	} else {
 		d->verdict = VERDICT_DENIED;
 	}

@@ -80,6 +80,12 @@ func (c converter) verdict() *flowpb.Flow {
 	if rule := c.event.Rule; rule.Path != "" {
 		f.PolicyLog = []string{clean(rule.Path)}
 	}
+	if c.event.Verdict == policy.Forwarded && c.event.DropReason != "" {
+		// It went on because its failurePolicy is Open, and nothing else let it.
+		unjudged := "not judged at layer 7: " + clean(c.event.DropReason)
+		f.PolicyLog = append(f.PolicyLog, unjudged)
+		f.Summary += ", " + unjudged //nolint:staticcheck // the CLI prints nothing else
+	}
 	return f
 }
 

@@ -89,6 +89,8 @@ func TestEventsBecomeFlows(t *testing.T) {
 	egress.Direction, egress.Dst, egress.DstID = policy.Egress, addrPort("192.0.2.200:443"), policy.FirstCIDRIdentity+2
 	ping := packet(policy.Denied, "policy", "10.0.0.1:0")
 	ping.Protocol, ping.Dst = policy.ProtocolICMP, netip.AddrPortFrom(ping.Dst.Addr(), 8<<8)
+	unjudged := packet(policy.Forwarded, "no-listener", "10.0.0.1:40000")
+	unjudged.Rule = forwardedByRule.Rule
 	unanswered := request(policy.Forwarded, "GET", "/data", 0)
 	by := "DENIED BY allow-get-products (CiliumNetworkPolicy)"
 	front, back := "demo/frontend-5f:40000 (ID:300)", "demo/backend-5f:80 (ID:301)"
@@ -102,6 +104,9 @@ func TestEventsBecomeFlows(t *testing.T) {
 		}},
 		"one without an answer": {unanswered, []string{
 			"Mar  4 12:00:00.000: " + front + " -> " + back + " http-request FORWARDED (HTTP/1.1 GET http://backend-app/data)",
+		}},
+		"a connection that goes on unjudged": {unjudged, []string{
+			"Mar  4 12:00:00.000: " + front + " -> " + back + " policy-verdict:L3-L4 INGRESS ALLOWED BY allow-get-products (CiliumNetworkPolicy) (TCP, not judged at layer 7: no-listener)",
 		}},
 		"a request that is refused": {request(policy.Denied, "POST", "/data", 403), []string{
 			"Mar  4 12:00:00.000: " + front + " -> " + back + " policy-verdict:none INGRESS " + by + " (TCP)",

@@ -42,8 +42,12 @@ func (s *scope) native(p *policy.Policy, subject *policy.Selector, in *v1alpha1.
 	if in.Mode == v1alpha1.ModeAudit {
 		p.Mode, s.audit = policy.Audit, true
 	}
-	if in.FailurePolicy == v1alpha1.FailOpen {
-		s.unsupported("spec.failurePolicy", "Open is not supported yet: connections that cannot be judged are refused, as with Closed")
+	switch in.FailurePolicy {
+	case v1alpha1.FailOpen:
+		p.Failure = policy.FailOpen
+	case "", v1alpha1.FailClosed:
+	default:
+		s.invalid("spec.failurePolicy", "%q is neither Closed nor Open: connections that cannot be judged are refused, as with Closed", in.FailurePolicy)
 	}
 	if subject == nil {
 		s.invalid("spec", "the subject cannot be understood: the rules apply to nothing")

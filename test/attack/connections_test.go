@@ -24,6 +24,11 @@ const (
 	secretRequest = "GET /secret HTTP/1.1\r\nHost: h\r\n\r\n"
 )
 
+// portOf is a pod's IPv4 address and a port.
+func (s *suite) portOf(pod string, port int) string {
+	return net.JoinHostPort(s.Pods[pod].Addrs[0].String(), fmt.Sprint(port))
+}
+
 // at is target's address of a family (0: IPv4) and a port.
 func (s *suite) at(family, port int) string {
 	return net.JoinHostPort(s.Pods["target"].Addrs[family].String(), fmt.Sprint(port))

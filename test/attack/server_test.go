@@ -53,6 +53,7 @@ func (s *suite) startServers(t *testing.T) {
 	s.servers = append(s.servers, &server{name: "Go", pod: pod, whole: true, take: go1.take})
 	for _, port := range []int{openPort, httpPort} {
 		s.target.listen(s.Listen(s.Pods["target"].NS, fmt.Sprintf(":%d", port)))
+		s.target.listen(s.Listen(s.Pods["lenient"].NS, fmt.Sprintf(":%d", port)))
 	}
 	files := s.site(t)
 	for name, start := range map[string]func(dir string) []string{

@@ -47,7 +47,7 @@ type suite struct {
 type result struct{ section, attack, expected, server string }
 
 // The sections, in the order of the table.
-var sections = []string{"Hooks", "Path", "Header, host, method", "Smuggling", "Transparency", "Data path"}
+var sections = []string{"Hooks", "Path", "Header, host, method", "Smuggling", "Transparency", "Data path", "Failure"}
 
 func TestAttacks(t *testing.T) {
 	s := &suite{Node: node.New(t)}
@@ -56,6 +56,7 @@ func TestAttacks(t *testing.T) {
 	s.AddPod("caged", "10.244.1.5", policy.Labels{"k8s:app": "client", "k8s:role": "caged"})
 	s.AddPod("plain", "10.244.1.6", policy.Labels{"k8s:app": "plain"})
 	s.AddPod("target", "10.244.1.7", policy.Labels{"k8s:app": "target"})
+	s.AddPod("lenient", "10.244.1.8", policy.Labels{"k8s:app": "lenient"})
 	s.AddRemote("remote", "10.244.2.2", policy.Labels{"k8s:app": "client"})
 	s.startServers(t)
 	s.Publish(policies()...)
@@ -72,6 +73,7 @@ func TestAttacks(t *testing.T) {
 	t.Run("Proxy", s.proxy)
 	t.Run("Hooks", s.hooks)
 	t.Run("Flood", s.flood)
+	t.Run("Failure", s.failure)
 	t.Run("Table", s.table)
 }
 

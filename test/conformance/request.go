@@ -50,6 +50,10 @@ func (c *cluster) check(line string) (Check, error) {
 	if out.Request.Protocol, out.Request.Port, err = protocolPort(words[4]); err != nil {
 		return Check{}, err
 	}
+	if len(words) > 5 && words[5] == "unserved" {
+		out.Request.Unserved = true
+		words = append(words[:5], words[6:]...)
+	}
 	if name, ok := tlsWord(words); ok {
 		out.Request.TLS, words = &policy.TLSRequest{ServerName: name}, append(words[:5:5], words[6:]...)
 	}

@@ -80,6 +80,9 @@ func (d *Draw) policy(i int) policy.Policy {
 	if d.yes(4) {
 		p.Mode = policy.Audit
 	}
+	if d.yes(2) {
+		p.Failure = policy.FailOpen
+	}
 	spec := policy.Spec{Path: "spec", Subject: d.selector()}
 	spec.Ingress = d.section(p.Ref, "spec.ingress")
 	if d.yes(2) {
@@ -181,6 +184,7 @@ func (d *Draw) Request(s policy.Snapshot) policy.Request {
 	if r.Protocol == policy.ProtocolICMP {
 		r.Port = Pick[uint16](d, 8<<8, 13<<8)
 	}
+	r.Unserved = d.yes(6)
 	if r.Protocol == policy.ProtocolTCP && d.yes(2) {
 		r.HTTP = &policy.HTTPRequest{Method: "GET", Path: Pick(d, "/a", "/b", "/c", "/ab", "/a%2f", "/a?x", "/b?x")}
 	}

@@ -85,7 +85,10 @@ func Bootstrap(c BootstrapConfig) ([]byte, error) {
 			}}},
 		}}},
 		OverloadManager: overloadFor(c),
-		StatsConfig:     statsFor(),
+		// A worker that hangs holds its share of the connections: Envoy ends itself then, and
+		// the launcher starts it again.
+		Watchdogs:   &bootstrapv3.Watchdogs{WorkerWatchdog: &bootstrapv3.Watchdog{KillTimeout: durationpb.New(workerHangs)}},
+		StatsConfig: statsFor(),
 	}
 	out, err := protojson.MarshalOptions{UseProtoNames: true}.Marshal(boot)
 	if err != nil {
@@ -93,6 +96,9 @@ func Bootstrap(c BootstrapConfig) ([]byte, error) {
 	}
 	return out, nil
 }
+
+// workerHangs is how long one of Envoy's workers may be busy with one thing.
+const workerHangs = 30 * time.Second
 
 // stateService is the enforcer's ADS. Envoy looks for an enforcer that has been away every
 // second: by itself it would come to wait for half a minute, and refuse new classes meanwhile.

@@ -11,12 +11,22 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/service/accesslog/v3"
 	discoveryv3 "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"google.golang.org/grpc"
+	grpckeepalive "google.golang.org/grpc/keepalive"
 
 	"github.com/septum-dev/septum/policy"
+)
+
+// An Envoy that has said nothing for pingAfter is asked for a sign of life, and has
+// pingTimeout to give it: then it hangs, and counts as gone. Making large configurations keeps
+// it from answering for a second or two.
+const (
+	pingAfter   = 5 * time.Second
+	pingTimeout = 10 * time.Second
 )
 
 // ErrNotConnected is returned by Apply where no Envoy is connected: the set is kept, and
@@ -89,7 +99,8 @@ func NewServer(c Config) (*Server, error) {
 // Serve answers Envoy on l until ctx ends, and closes l.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	// A route configuration of 10,000 rules is larger than gRPC's own limit of 4 MiB.
-	srv := grpc.NewServer(grpc.MaxSendMsgSize(1<<30), grpc.MaxRecvMsgSize(64<<20))
+	srv := grpc.NewServer(grpc.MaxSendMsgSize(1<<30), grpc.MaxRecvMsgSize(64<<20),
+		grpc.KeepaliveParams(grpckeepalive.ServerParameters{Time: pingAfter, Timeout: pingTimeout}))
 	discoveryv3.RegisterAggregatedDiscoveryServiceServer(srv, adsService{server: s})
 	accesslogv3.RegisterAccessLogServiceServer(srv, logService{server: s})
 	stop := context.AfterFunc(ctx, srv.Stop)

@@ -684,10 +684,12 @@ type Class struct {
 	AllowAll  *RuleID                `protobuf:"bytes,4,opt,name=allow_all,json=allowAll,proto3" json:"allow_all,omitempty"`
 	Audit     bool                   `protobuf:"varint,5,opt,name=audit,proto3" json:"audit,omitempty"`
 	// audit_rest is true when allow_all is a rule in Audit mode.
-	AuditRest bool         `protobuf:"varint,6,opt,name=audit_rest,json=auditRest,proto3" json:"audit_rest,omitempty"`
-	Kafka     []*KafkaRule `protobuf:"bytes,10,rep,name=kafka,proto3" json:"kafka,omitempty"`
-	Dns       []*DNSRule   `protobuf:"bytes,11,rep,name=dns,proto3" json:"dns,omitempty"`
-	Tls       []*TLSRule   `protobuf:"bytes,12,rep,name=tls,proto3" json:"tls,omitempty"`
+	AuditRest bool `protobuf:"varint,6,opt,name=audit_rest,json=auditRest,proto3" json:"audit_rest,omitempty"`
+	// failure is 1 where connections go on unjudged while the proxy cannot judge them.
+	Failure uint32       `protobuf:"varint,7,opt,name=failure,proto3" json:"failure,omitempty"`
+	Kafka   []*KafkaRule `protobuf:"bytes,10,rep,name=kafka,proto3" json:"kafka,omitempty"`
+	Dns     []*DNSRule   `protobuf:"bytes,11,rep,name=dns,proto3" json:"dns,omitempty"`
+	Tls     []*TLSRule   `protobuf:"bytes,12,rep,name=tls,proto3" json:"tls,omitempty"`
 	// kind says what the rules are about: those of http, kafka, dns or tls alone are there.
 	Kind          uint32 `protobuf:"varint,13,opt,name=kind,proto3" json:"kind,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -764,6 +766,13 @@ func (x *Class) GetAuditRest() bool {
 		return x.AuditRest
 	}
 	return false
+}
+
+func (x *Class) GetFailure() uint32 {
+	if x != nil {
+		return x.Failure
+	}
+	return 0
 }
 
 func (x *Class) GetKafka() []*KafkaRule {
@@ -1811,8 +1820,10 @@ type RuleCounter struct {
 	LastDenied int64 `protobuf:"varint,7,opt,name=last_denied,json=lastDenied,proto3" json:"last_denied,omitempty"`
 	// last_denial is what was denied then, in a line; last_rule the rule that decided, if one
 	// did. Both are empty if that is not known.
-	LastDenial    string `protobuf:"bytes,8,opt,name=last_denial,json=lastDenial,proto3" json:"last_denial,omitempty"`
-	LastRule      string `protobuf:"bytes,9,opt,name=last_rule,json=lastRule,proto3" json:"last_rule,omitempty"`
+	LastDenial string `protobuf:"bytes,8,opt,name=last_denial,json=lastDenial,proto3" json:"last_denial,omitempty"`
+	LastRule   string `protobuf:"bytes,9,opt,name=last_rule,json=lastRule,proto3" json:"last_rule,omitempty"`
+	// unjudged went on without their layer 7 rules, as failurePolicy Open asks.
+	Unjudged      uint64 `protobuf:"varint,10,opt,name=unjudged,proto3" json:"unjudged,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1908,6 +1919,13 @@ func (x *RuleCounter) GetLastRule() string {
 		return x.LastRule
 	}
 	return ""
+}
+
+func (x *RuleCounter) GetUnjudged() uint64 {
+	if x != nil {
+		return x.Unjudged
+	}
+	return 0
 }
 
 type ReportResponse struct {
@@ -2623,7 +2641,7 @@ const file_septum_proto_rawDesc = "" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x12\n" +
 	"\x04name\x18\x03 \x01(\tR\x04name\x12\x12\n" +
 	"\x04path\x18\x04 \x01(\tR\x04path\x12\x1b\n" +
-	"\trule_name\x18\x05 \x01(\tR\bruleName\"\x81\x03\n" +
+	"\trule_name\x18\x05 \x01(\tR\bruleName\"\x9b\x03\n" +
 	"\x05Class\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\tdirection\x18\x02 \x01(\rR\tdirection\x121\n" +
@@ -2631,7 +2649,8 @@ const file_septum_proto_rawDesc = "" +
 	"\tallow_all\x18\x04 \x01(\v2\x1b.septum.xds.v1alpha1.RuleIDR\ballowAll\x12\x14\n" +
 	"\x05audit\x18\x05 \x01(\bR\x05audit\x12\x1d\n" +
 	"\n" +
-	"audit_rest\x18\x06 \x01(\bR\tauditRest\x124\n" +
+	"audit_rest\x18\x06 \x01(\bR\tauditRest\x12\x18\n" +
+	"\afailure\x18\a \x01(\rR\afailure\x124\n" +
 	"\x05kafka\x18\n" +
 	" \x03(\v2\x1e.septum.xds.v1alpha1.KafkaRuleR\x05kafka\x12.\n" +
 	"\x03dns\x18\v \x03(\v2\x1c.septum.xds.v1alpha1.DNSRuleR\x03dns\x12.\n" +
@@ -2717,7 +2736,7 @@ const file_septum_proto_rawDesc = "" +
 	"\vNodeProblem\x12\x1a\n" +
 	"\bendpoint\x18\x01 \x01(\tR\bendpoint\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x18\n" +
-	"\amessage\x18\x03 \x01(\tR\amessage\"\xfe\x01\n" +
+	"\amessage\x18\x03 \x01(\tR\amessage\"\x9a\x02\n" +
 	"\vRuleCounter\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x1c\n" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x12\n" +
@@ -2729,7 +2748,9 @@ const file_septum_proto_rawDesc = "" +
 	"lastDenied\x12\x1f\n" +
 	"\vlast_denial\x18\b \x01(\tR\n" +
 	"lastDenial\x12\x1b\n" +
-	"\tlast_rule\x18\t \x01(\tR\blastRule\"\x10\n" +
+	"\tlast_rule\x18\t \x01(\tR\blastRule\x12\x1a\n" +
+	"\bunjudged\x18\n" +
+	" \x01(\x04R\bunjudged\"\x10\n" +
 	"\x0eReportResponse\"S\n" +
 	"\aToProxy\x12=\n" +
 	"\aclasses\x18\x01 \x01(\v2!.septum.xds.v1alpha1.ProxyClassesH\x00R\aclassesB\t\n" +

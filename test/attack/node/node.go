@@ -42,6 +42,8 @@ type Node struct {
 	Host *nstest.NS
 	// Pods are by name; Proxy's is among them.
 	Pods map[string]*Pod
+	// Launcher is the proxy pod's first process, which starts Envoy.
+	Launcher *Process
 
 	t        *testing.T
 	dir      string
@@ -161,7 +163,7 @@ func (n *Node) startProxy(pod *nstest.NS) {
 	if out, err := exec.Command(n.program("proxy"), "install", n.Path("launcher")).CombinedOutput(); err != nil {
 		n.t.Fatalf("install the launcher: %v: %s", err, out)
 	}
-	n.Start(pod, "/usr/bin/setpriv", "--reuid=10077", "--regid=10077", "--clear-groups",
+	n.Launcher = n.Start(pod, "/usr/bin/setpriv", "--reuid=10077", "--regid=10077", "--clear-groups",
 		"--inh-caps=-all", "--bounding-set=-all,+net_raw", n.Path("launcher/septum-proxy"),
 		"--envoy="+n.envoy(), "--socket="+n.Path("run/launch.sock"), "--concurrency=2")
 }

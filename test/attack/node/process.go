@@ -2,8 +2,12 @@ package node
 
 import (
 	"bytes"
+	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -47,4 +51,24 @@ func (p *Process) Kill(s syscall.Signal) {
 		p.Cmd.Process.Kill() //nolint:errcheck // as above
 		<-p.done
 	}
+}
+
+// Envoy is the process id of the launcher's child.
+func (n *Node) Envoy() int {
+	n.t.Helper()
+	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", n.Launcher.Cmd.Process.Pid))
+	n.must(err)
+	for _, task := range tasks {
+		data, err := os.ReadFile(task)
+		if err != nil {
+			continue // a thread that has ended
+		}
+		if f := strings.Fields(string(data)); len(f) > 0 {
+			pid, err := strconv.Atoi(f[0])
+			n.must(err)
+			return pid
+		}
+	}
+	n.t.Fatal("Envoy does not run")
+	return 0
 }
