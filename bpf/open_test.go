@@ -58,9 +58,12 @@ func TestFailurePolicy(t *testing.T) {
 		{"open, of another's verdict", policy.FailOpen, []step{
 			toPod("denied by a rule", tcp(denyPeer+":4000", server4+":9090", syn), drop, "policy").after(noListener),
 			toPod("denied by default", tcp(denyPeer+":4000", server80, syn), drop, "policy"),
-			toPod("not TCP", udp("10.0.1.77:4000", server80), drop, "unsupported"),
 			toPod("not the beginning", tcp(l7Peer+":4002", server80, ack), drop, "midstream"),
-		}, Counter{Denied: 1}, ""},
+		}, Counter{}, ""},
+		{"open, datagrams, no listener", policy.FailOpen, []step{
+			toPod("first", udp("10.0.1.77:4000", server80), next, "").after(noListener),
+			fromPod("its reply", udp(server80, "10.0.1.77:4000"), next, ""),
+		}, Counter{Unjudged: 1}, "no-listener"},
 		{"a change of policy that still allows it", policy.FailOpen, []step{
 			toPod("syn", begin, next, "").after(noListener),
 			toPod("data", tcp(peer, server80, ack), next, "").after(func(r *runner) { must(r.t, r.bumpGeneration()) }),
