@@ -76,8 +76,11 @@ func (h tcxHook) isFirst() (bool, error) {
 // moveFirst replaces the hook's link by one at the head. The old one ends with its pin.
 func (d *Datapath) moveFirst(h tcxHook) error {
 	name := "to_pod"
-	if h.program == d.objs.FromPod {
+	switch h.program {
+	case d.objs.FromPod:
 		name = "from_pod"
+	case d.objs.GuardPod:
+		name = "guard_pod"
 	}
 	program, err := d.copyOf(name, 0)
 	if err != nil {

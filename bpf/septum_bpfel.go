@@ -250,6 +250,7 @@ const (
 	septumMapRefusals   = "refusals"
 	septumMapTables     = "tables"
 	septumProgFromPod   = "from_pod"
+	septumProgGuardPod  = "guard_pod"
 	septumProgIntoPod   = "into_pod"
 	septumProgOnListen  = "on_listen"
 	septumProgProxyHost = "proxy_host"
@@ -303,6 +304,7 @@ type septumSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type septumProgramSpecs struct {
 	FromPod   *ebpf.ProgramSpec `ebpf:"from_pod"`
+	GuardPod  *ebpf.ProgramSpec `ebpf:"guard_pod"`
 	IntoPod   *ebpf.ProgramSpec `ebpf:"into_pod"`
 	OnListen  *ebpf.ProgramSpec `ebpf:"on_listen"`
 	ProxyHost *ebpf.ProgramSpec `ebpf:"proxy_host"`
@@ -415,6 +417,7 @@ type septumVariables struct {
 // It can be passed to loadSeptumObjects or ebpf.CollectionSpec.LoadAndAssign.
 type septumPrograms struct {
 	FromPod   *ebpf.Program `ebpf:"from_pod"`
+	GuardPod  *ebpf.Program `ebpf:"guard_pod"`
 	IntoPod   *ebpf.Program `ebpf:"into_pod"`
 	OnListen  *ebpf.Program `ebpf:"on_listen"`
 	ProxyHost *ebpf.Program `ebpf:"proxy_host"`
@@ -427,6 +430,7 @@ type septumPrograms struct {
 func (p *septumPrograms) Close() error {
 	return _SeptumClose(
 		p.FromPod,
+		p.GuardPod,
 		p.IntoPod,
 		p.OnListen,
 		p.ProxyHost,

@@ -35,6 +35,8 @@ type Datapath interface {
 	SetHostAddrs([]netip.Addr) error
 	// SetOwners says which addresses are behind which interface, of all the node's pods.
 	SetOwners(map[int][]netip.Addr) error
+	// Guard keeps pods from sending with others' addresses, at these interfaces and no others.
+	Guard(interfaces []int) error
 	AttachPod(bpf.PodLink) error
 	DetachPod(ifindex int) error
 	// SetProxySilent says whether a proxy is there and does not answer.

@@ -41,6 +41,7 @@ type world struct {
 	rules     map[uint32]bpf.Counter
 	attached  []int
 	owners    map[int][]netip.Addr
+	guarded   []int
 	stored    *xds.Update
 	starting  []Started
 	metrics   *Metrics
@@ -209,6 +210,11 @@ func (w *world) SetHostAddrs([]netip.Addr) error { return nil }
 
 func (w *world) SetOwners(owners map[int][]netip.Addr) error {
 	w.set(func() { w.owners = owners })
+	return nil
+}
+
+func (w *world) Guard(interfaces []int) error {
+	w.set(func() { w.guarded = interfaces })
 	return nil
 }
 

@@ -140,6 +140,7 @@ func (e *Enforcer) syncPods(all bool) {
 	e.sweepAdopted(claimed, lost)
 	e.config.Metrics.pods(len(e.pods.attached), len(e.pods.problems))
 	e.keepFirst()
+	e.outcome("Guards", e.config.Datapath.Guard(e.guards()))
 }
 
 // owners are the addresses behind each interface, of all pods that have a veth. They are

@@ -6,6 +6,7 @@
 #include <linux/in.h>
 #include <linux/pkt_cls.h>
 #include <bpf/bpf_helpers.h>
+#include "guard.h"
 #include "podside.h"
 
 char _license[] SEC("license") = "Dual BSD/GPL";
@@ -22,6 +23,13 @@ SEC("tcx/ingress")
 int from_pod(struct __sk_buff *skb)
 {
 	return enforce(skb, DIRECTION_EGRESS);
+}
+
+/* The host-side veth of a pod on a bridge that no policy selects, ingress. */
+SEC("tcx/ingress")
+int guard_pod(struct __sk_buff *skb)
+{
+	return guard(skb);
 }
 
 /* A policed pod's own interface, ingress: what comes in, by whatever way. */

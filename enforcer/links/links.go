@@ -27,6 +27,8 @@ type Link struct {
 	Addrs []netip.Addr
 	// MTU is the pod side's.
 	MTU int
+	// Bridged is true where the host side is a port of a bridge.
+	Bridged bool
 }
 
 // The reasons why a pod has no Link.

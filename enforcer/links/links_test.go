@@ -48,6 +48,21 @@ func TestFind(t *testing.T) {
 		got.PodIfindex != podSide.Index || got.PodMAC.String() != podSide.HardwareAddr.String() || got.MTU != 1500 {
 		t.Errorf("link of a: %+v, want the node's %+v and the pod's %+v", got, hostSide, podSide)
 	}
+	if got.Bridged {
+		t.Error("the link of a says that it is bridged")
+	}
+	attrs := netlink.NewLinkAttrs()
+	attrs.Name = "br0"
+	if err := host.Netlink.LinkAdd(&netlink.Bridge{LinkAttrs: attrs}); err != nil {
+		t.Fatal(err)
+	}
+	if err := host.Netlink.LinkSetMaster(host.Link("veth-a"), host.Link("br0")); err != nil {
+		t.Fatal(err)
+	}
+	scan(t, f)
+	if got, err := f.Find(addrs("10.244.1.2")); err != nil || !got.Bridged {
+		t.Errorf("on a bridge: %+v, %v", got, err)
+	}
 	if _, err := f.Find(addrs("10.244.1.9")); !errors.Is(err, ErrNotFound) {
 		t.Errorf("address of no pod: %v, want %v", err, ErrNotFound)
 	}

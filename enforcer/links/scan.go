@@ -150,7 +150,7 @@ func (f *Finder) look(path string, hostLinks map[int]*netlink.LinkAttrs, all boo
 func (s space) settled(hostLinks map[int]*netlink.LinkAttrs) bool {
 	for _, c := range s.candidates {
 		host, ok := hostLinks[c.link.Ifindex]
-		if c.problem != "" || !ok || !slices.Equal(host.HardwareAddr, c.link.HostMAC) {
+		if c.problem != "" || !ok || !slices.Equal(host.HardwareAddr, c.link.HostMAC) || c.link.Bridged != (host.MasterIndex != 0) {
 			return false
 		}
 	}
@@ -175,7 +175,7 @@ func (f *Finder) candidate(file *os.File, link Link, l netlink.Link, hostLinks m
 		c.problem = fmt.Sprintf("the other side of %s belongs to another namespace", a.Name)
 		return c
 	}
-	c.link.Ifindex, c.link.HostMAC = host.Index, host.HardwareAddr
+	c.link.Ifindex, c.link.HostMAC, c.link.Bridged = host.Index, host.HardwareAddr, host.MasterIndex != 0
 	return c
 }
 

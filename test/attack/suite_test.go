@@ -133,9 +133,8 @@ are attacks on a policy that allows everything but /admin and a few others.
 
 What is known to succeed, and is therefore no line here:
 
-- Where a CNI joins the pods of a node by a bridge, a pod that no policy selects can send datagrams with another
-  local pod's address: they come by the bridge, and not by the pod's own interface. A pod whose egress is policed
-  cannot; nor can any pod where the node routes to each pod's own interface (ptp).
+- Where a CNI joins the pods of a node by a bridge, a pod that no policy selects and that no plugin has held could
+  send datagrams with another pod's address in the moment before its guard is there.
 - A foreign TCX program that is attached before ours and ends the chain (TCX_PASS) bypasses policy on what the pod
   sends until the enforcer puts ours first again, within a second or two. Only root on the node can attach one. What
   is sent to the pod is judged at the pod's own interface then; there, a container with CAP_BPF and CAP_NET_ADMIN
