@@ -32,10 +32,11 @@ func (d *Datapath) Apply(s State) error {
 	addresses := planOf(d.objs.Addresses, d.mirror.addresses, identities)
 	hosts := planOf(d.objs.Hosts, d.mirror.hosts, hostIdentities(maps.Keys(d.mirror.hosts), identities))
 	endpoints := planOf(d.objs.Endpoints, d.mirror.endpoints, wanted(s.Endpoints, EndpointEntry.kernel))
-	if err := errors.Join(tables.fits(), addresses.fits(), endpoints.fits()); err != nil {
+	successors := planOf(d.objs.Successors, d.mirror.successors, wanted(s.Successors, SuccessorEntry.kernel))
+	if err := errors.Join(tables.fits(), addresses.fits(), endpoints.fits(), successors.fits()); err != nil {
 		return err
 	}
-	if tables.empty() && addresses.empty() && hosts.empty() && endpoints.empty() {
+	if tables.empty() && addresses.empty() && hosts.empty() && endpoints.empty() && successors.empty() {
 		return nil
 	}
 	slices.SortFunc(tables.puts, func(a, b pair[septumTableKey, septumTableValue]) int {
@@ -47,7 +48,7 @@ func (d *Datapath) Apply(s State) error {
 	// What failed half way is read anew the next time.
 	mirror := d.mirror
 	d.mirror = nil
-	err := inOrder(tables.put, addresses.put, hosts.put, endpoints.put, endpoints.delete, addresses.delete, tables.delete)
+	err := inOrder(successors.put, tables.put, addresses.put, hosts.put, endpoints.put, endpoints.delete, addresses.delete, tables.delete, successors.delete)
 	if err := errors.Join(err, d.bumpGeneration()); err != nil {
 		return err
 	}
@@ -156,6 +157,8 @@ type mirror struct {
 	endpoints map[septumAddr]septumEndpoint
 	hosts     map[septumAddr]uint32
 	owners    map[septumOwnerKey]uint8
+	// successors are ports of listeners.
+	successors map[uint32]uint32
 }
 
 func (d *Datapath) readMirror() error {
@@ -167,10 +170,11 @@ func (d *Datapath) readMirror() error {
 	endpoints, errE := readMap[septumAddr, septumEndpoint](d.objs.Endpoints)
 	hosts, errH := readMap[septumAddr, uint32](d.objs.Hosts)
 	owners, errO := readMap[septumOwnerKey, uint8](d.objs.Owners)
-	if err := errors.Join(errT, errA, errE, errH, errO); err != nil {
+	successors, errS := readMap[uint32, uint32](d.objs.Successors)
+	if err := errors.Join(errT, errA, errE, errH, errO, errS); err != nil {
 		return fmt.Errorf("read maps: %w", err)
 	}
-	d.mirror = &mirror{tables: tables, addresses: addresses, endpoints: endpoints, hosts: hosts, owners: owners}
+	d.mirror = &mirror{tables: tables, addresses: addresses, endpoints: endpoints, hosts: hosts, owners: owners, successors: successors}
 	return nil
 }
 

@@ -53,7 +53,7 @@ func (d *Datapath) AttachPod(p PodLink) error {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if err := d.writePod(p); err != nil {
+	if err := d.arm(uint32(p.Ifindex)); err != nil {
 		return fmt.Errorf("pod %s: %w", p.Key, err)
 	}
 	for _, h := range d.podHooks(p.Ifindex) {
@@ -63,6 +63,20 @@ func (d *Datapath) AttachPod(p PodLink) error {
 	}
 	if err := d.attachPodSide(p); err != nil {
 		return fmt.Errorf("pod %s: %w", p.Key, err)
+	}
+	if err := d.writePod(p); err != nil {
+		return fmt.Errorf("pod %s: %w", p.Key, err)
+	}
+	return nil
+}
+
+// arm has the programs of an interface that has none let everything pass until the pod is
+// written. Attaching takes the kernel milliseconds for each direction; a connection that
+// began between the two would be known to one of them alone.
+func (d *Datapath) arm(ifindex uint32) error {
+	err := d.objs.Links.Update(ifindex, septumAddr{}, ebpf.UpdateNoExist)
+	if err != nil && !errors.Is(err, ebpf.ErrKeyExist) {
+		return fmt.Errorf("write pod interface: %w", err)
 	}
 	return nil
 }

@@ -31,14 +31,27 @@ func verdictOf(rule uint32, v policy.Verdict, class uint16) func(*State) {
 	}
 }
 
+func leaves(class, successor uint16) func(*State) {
+	return func(s *State) { s.Successors = append(s.Successors, SuccessorEntry{class, successor}) }
+}
+
+func both(one, two func(*State)) func(*State) {
+	return func(s *State) { one(s); two(s) }
+}
+
 // age makes every connection as old as if nothing had been seen of it for ten minutes.
-func age(r *runner) {
+func age(r *runner) { r.t.Helper(); older(r, 600e9) }
+
+// later makes every connection two seconds older.
+func later(r *runner) { r.t.Helper(); older(r, 2e9) }
+
+func older(r *runner, by uint64) {
 	r.t.Helper()
 	for _, m := range []*ebpf.Map{r.objs.Conns, r.objs.Datagrams} {
 		conns, err := readMap[septumConnKey, septumConn](m)
 		must(r.t, err)
 		for k, c := range conns {
-			c.Seen -= 600e9
+			c.Seen -= by
 			must(r.t, m.Put(k, c))
 		}
 	}
@@ -106,22 +119,26 @@ func TestConnections(t *testing.T) {
 			fromPod("reply", l4Reply(ack), next, ""),
 		)},
 		{"a new policy denies: both sides are reset", append(begun[:2:2],
-			toPod("data", l4(ack), redirect, "cut").after(change(verdictOf(6, policy.Denied, 0))),
-			fromPod("reply", l4Reply(ack), redirect, "cut"),
-			toPod("a reset gets none", l4(rst), drop, "cut"),
+			toPod("data", l4(ack), drop, "cut").after(change(verdictOf(6, policy.Denied, 0))),
+			fromPod("reply", l4Reply(ack), drop, "cut"),
+			toPod("data again", l4(ack), redirect, "cut").after(later),
+			fromPod("reply again", l4Reply(ack), redirect, "cut"),
+			toPod("a reset ends it for its receiver", l4(rst), next, "cut"),
+			toPod("but once", l4(rst), drop, "cut"),
 			toPod("syn", l4(syn), drop, "policy"),
 		)},
 		{"a new policy redirects: both sides are reset", append(begun[:2:2],
-			fromPod("reply", l4Reply(ack), redirect, "cut").after(change(verdictOf(6, policy.Redirected, class))),
-			toPod("data", l4(ack), redirect, "cut"),
-			toPod("forgotten in time", l4(ack), drop, "midstream").after(age),
+			fromPod("reply", l4Reply(ack), drop, "cut").after(change(verdictOf(6, policy.Redirected, class))),
+			toPod("data", l4(ack), redirect, "cut").after(later),
+			toPod("forgotten in time", l4(ack), redirect, "midstream").after(age),
+			toPod("a reset goes on", l4(rst), next, ""),
 			toPod("syn", l4(syn), redirect, ""),
 		)},
 		{"a new policy on egress", []step{
 			fromPod("syn", out(syn), next, ""),
 			toPod("syn ack", outReply(syn|ack), next, ""),
-			toPod("reply", outReply(ack), redirect, "cut").after(change(verdictOf(12, policy.Denied, 0))),
-			fromPod("data", out(ack), redirect, "cut"),
+			toPod("reply", outReply(ack), drop, "cut").after(change(verdictOf(12, policy.Denied, 0))),
+			fromPod("data", out(ack), redirect, "cut").after(later),
 		}},
 		{"datagrams that a new policy denies", []step{
 			toPod("query", udp(outside+":4000", server4+":53"), next, ""),
@@ -131,20 +148,32 @@ func TestConnections(t *testing.T) {
 			toPod("syn", l7(syn), redirect, ""),
 			toPod("the same class", l7(ack), redirect, "").after(change(verdictOf(6, policy.Denied, 0))),
 			toPod("another", l7(ack), drop, "reclassed").after(change(verdictOf(5, policy.Redirected, class+1))),
-			toPod("still unknown to it", l7(ack), drop, "midstream"),
+			toPod("again", l7(ack), redirect, "cut").after(later),
+			toPod("the client's reset is for the proxy", l7(rst), redirect, "cut"),
 			toPod("nobody listens for it", l7(syn), redirect, "no-listener"),
 		}},
 		{"proxied, and allowed without a proxy now", []step{
 			toPod("syn", l7(syn), redirect, ""),
-			toPod("the proxy has it", l7(ack), redirect, "").after(change(verdictOf(5, policy.Forwarded, 0))),
+			toPod("the proxy has it", l7(ack), redirect, "").after(change(both(verdictOf(5, policy.Forwarded, 0), leaves(class, 0)))),
 			toPod("syn", l7(syn), next, ""),
 			toPod("data", l7(ack), next, ""),
 			fromPod("reply", tcp(server80, l7Peer+":4000", ack), next, ""),
 		}},
+		{"proxied in a class that lives on, and allowed without it now", []step{
+			toPod("syn", l7(syn), redirect, ""),
+			toPod("data", l7(ack), drop, "reclassed").after(change(verdictOf(5, policy.Forwarded, 0))),
+			toPod("syn", l7(syn), next, ""),
+		}},
+		{"proxied in a class that another follows", []step{
+			toPod("syn", l7(syn), redirect, ""),
+			toPod("data", l7(ack), redirect, "").after(change(both(verdictOf(5, policy.Redirected, class+1), leaves(class, class+1)))),
+			toPod("what is not the other's", l7(ack), drop, "reclassed").after(change(both(verdictOf(5, policy.Redirected, class+2), leaves(class, class+1)))),
+		}},
 		{"proxied, and denied now", []step{
 			toPod("syn", l7(syn), redirect, ""),
 			toPod("data", l7(ack), drop, "cut").after(change(verdictOf(5, policy.Denied, 0))),
-			toPod("data", l7(ack), drop, "policy"),
+			toPod("data", l7(ack), redirect, "cut").after(later),
+			toPod("syn", l7(syn), drop, "policy"),
 		}},
 		{"the address is another pod's now", []step{
 			fromPod("syn", tcp(server4+":5000", l4Peer+":443", syn), next, ""),
@@ -152,7 +181,7 @@ func TestConnections(t *testing.T) {
 			toPod("reply to the old pod", back(ack), drop, "policy").after(change(func(s *State) { s.Endpoints[0].Number = 99 })),
 		}},
 		{"the peer has another identity now", append(begun[:2:2],
-			toPod("data", l4(ack), redirect, "cut").after(change(func(s *State) { s.Addresses[2].Identity = 102 })),
+			toPod("data", l4(ack), drop, "cut").after(change(func(s *State) { s.Addresses[2].Identity = 102 })),
 		)},
 		{"the node's own connection outlives every policy", []step{
 			toPod("syn", tcp(node+":4000", server80, syn), next, "").fromHost(),

@@ -50,6 +50,12 @@ func Entries(np policy.NodePolicy, n policy.Numbers) State {
 	return s
 }
 
+// UnpolicedEndpoint is an address of a pod that no policy selects: everything is allowed, and
+// what is with the proxy already stays there.
+func UnpolicedEndpoint(a netip.Addr, uid string) EndpointEntry {
+	return EndpointEntry{Addr: a.Unmap(), Number: endpointNumber(uid)}
+}
+
 func tableNumber(id policy.TableID, n policy.Numbers) uint32 {
 	if id == "" {
 		return 0

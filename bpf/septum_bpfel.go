@@ -49,6 +49,7 @@ const (
 	septumConnFlagsCONN_FIN_REPLY   septumConnFlags = 64
 	septumConnFlagsCONN_RST         septumConnFlags = 128
 	septumConnFlagsCONN_UNJUDGED    septumConnFlags = 256
+	septumConnFlagsCONN_SWEPT       septumConnFlags = 512
 )
 
 type septumConnKey struct {
@@ -68,6 +69,14 @@ type septumCounter struct {
 	Redirected uint64
 	Audited    uint64
 	Unjudged   uint64
+}
+
+type septumEnded struct {
+	_         structs.HostLayout
+	Key       septumConnKey
+	Flags     septumConnFlags
+	Direction uint8
+	Pad       [3]uint8
 }
 
 type septumEndpoint struct {
@@ -248,6 +257,7 @@ const (
 	septumMapOwners     = "owners"
 	septumMapPods       = "pods"
 	septumMapRefusals   = "refusals"
+	septumMapSuccessors = "successors"
 	septumMapTables     = "tables"
 	septumProgFromPod   = "from_pod"
 	septumProgGuardPod  = "guard_pod"
@@ -257,6 +267,7 @@ const (
 	septumProgProxyIn   = "proxy_in"
 	septumProgProxyOut  = "proxy_out"
 	septumProgSteer     = "steer"
+	septumProgSweep     = "sweep"
 	septumProgToPod     = "to_pod"
 	septumVarPodIfindex = "pod_ifindex"
 )
@@ -311,6 +322,7 @@ type septumProgramSpecs struct {
 	ProxyIn   *ebpf.ProgramSpec `ebpf:"proxy_in"`
 	ProxyOut  *ebpf.ProgramSpec `ebpf:"proxy_out"`
 	Steer     *ebpf.ProgramSpec `ebpf:"steer"`
+	Sweep     *ebpf.ProgramSpec `ebpf:"sweep"`
 	ToPod     *ebpf.ProgramSpec `ebpf:"to_pod"`
 }
 
@@ -334,6 +346,7 @@ type septumMapSpecs struct {
 	Owners     *ebpf.MapSpec `ebpf:"owners"`
 	Pods       *ebpf.MapSpec `ebpf:"pods"`
 	Refusals   *ebpf.MapSpec `ebpf:"refusals"`
+	Successors *ebpf.MapSpec `ebpf:"successors"`
 	Tables     *ebpf.MapSpec `ebpf:"tables"`
 }
 
@@ -380,6 +393,7 @@ type septumMaps struct {
 	Owners     *ebpf.Map `ebpf:"owners"`
 	Pods       *ebpf.Map `ebpf:"pods"`
 	Refusals   *ebpf.Map `ebpf:"refusals"`
+	Successors *ebpf.Map `ebpf:"successors"`
 	Tables     *ebpf.Map `ebpf:"tables"`
 }
 
@@ -401,6 +415,7 @@ func (m *septumMaps) Close() error {
 		m.Owners,
 		m.Pods,
 		m.Refusals,
+		m.Successors,
 		m.Tables,
 	)
 }
@@ -424,6 +439,7 @@ type septumPrograms struct {
 	ProxyIn   *ebpf.Program `ebpf:"proxy_in"`
 	ProxyOut  *ebpf.Program `ebpf:"proxy_out"`
 	Steer     *ebpf.Program `ebpf:"steer"`
+	Sweep     *ebpf.Program `ebpf:"sweep"`
 	ToPod     *ebpf.Program `ebpf:"to_pod"`
 }
 
@@ -437,6 +453,7 @@ func (p *septumPrograms) Close() error {
 		p.ProxyIn,
 		p.ProxyOut,
 		p.Steer,
+		p.Sweep,
 		p.ToPod,
 	)
 }

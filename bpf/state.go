@@ -13,6 +13,14 @@ type State struct {
 	Endpoints []EndpointEntry
 	Addresses []AddressEntry
 	Tables    []TableEntry
+	// Successors are the classes that policy has left behind and whose connections go on.
+	Successors []SuccessorEntry
+}
+
+// SuccessorEntry says that a class which nothing leads to any more has the rules of another.
+type SuccessorEntry struct {
+	// Class and Successor are ports of listeners; Successor 0 is that everything is allowed.
+	Class, Successor uint16
 }
 
 // EndpointEntry is what one address of a pod may do.
@@ -65,6 +73,11 @@ func (e TableEntry) Compare(o TableEntry) int {
 	return cmp.Or(cmp.Compare(e.Table, o.Table), cmp.Compare(e.Identity, o.Identity),
 		cmp.Compare(e.Protocol, o.Protocol), cmp.Compare(e.Port, o.Port), cmp.Compare(e.PrefixLen, o.PrefixLen))
 }
+
+// Compare orders by the class that is left behind.
+func (e SuccessorEntry) Compare(o SuccessorEntry) int { return cmp.Compare(e.Class, o.Class) }
+
+func (e SuccessorEntry) kernel() (uint32, uint32) { return uint32(e.Class), uint32(e.Successor) }
 
 func keyOfAddr(a netip.Addr) septumAddr { return septumAddr{B: a.As16()} }
 

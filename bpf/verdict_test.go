@@ -102,8 +102,8 @@ func TestVerdicts(t *testing.T) {
 			toPod("a known peer is not world", tcp(l4Peer+":4000", server4+":8080", syn), drop, "policy"),
 		}},
 		{"redirected on ingress", []step{
-			toPod("mid-stream of nothing", tcp(l7Peer+":4000", server80, ack), drop, "midstream"),
-			toPod("syn and fin is not a beginning", tcp(l7Peer+":4000", server80, syn|fin), drop, "midstream"),
+			toPod("mid-stream of nothing", tcp(l7Peer+":4000", server80, ack), redirect, "midstream"),
+			toPod("syn and fin is not a beginning", tcp(l7Peer+":4000", server80, syn|fin), redirect, "midstream"),
 			toPod("syn", tcp(l7Peer+":4000", server80, syn), redirect, ""),
 			toPod("data", tcp(l7Peer+":4000", server80, ack), redirect, ""),
 			fromPod("the server beside the proxy", tcp(server80, l7Peer+":4000", ack), drop, "midstream"),
@@ -113,7 +113,7 @@ func TestVerdicts(t *testing.T) {
 		{"no proxy, no redirected traffic", []step{
 			toPod("syn", tcp(l7Peer+":4000", server80, syn), redirect, ""),
 			toPod("data", tcp(l7Peer+":4000", server80, ack), drop, "no-proxy").after(func(r *runner) { r.setProxy(0) }),
-			toPod("syn", tcp(l7Peer+":4001", server80, syn), drop, "no-proxy"),
+			toPod("syn", tcp(l7Peer+":4001", server80, syn), redirect, "no-proxy"),
 			toPod("L4 needs none", tcp(l4Peer+":4000", server80, syn), next, ""),
 		}},
 		{"egress", []step{
@@ -228,7 +228,7 @@ func TestVerdicts(t *testing.T) {
 		}},
 		{"a server's packet opens no way around the proxy", []step{
 			fromPod("of a forgotten connection", tcp(server80, l7Peer+":4000", ack), next, ""),
-			toPod("the client's answer", tcp(l7Peer+":4000", server80, ack), drop, "midstream"),
+			toPod("the client's answer", tcp(l7Peer+":4000", server80, ack), redirect, "midstream"),
 		}},
 		{"audit lets go on", []step{
 			toPod("denied", tcp(denyPeer+":4000", audited+":80", syn), next, ""),

@@ -32,10 +32,13 @@ type sets struct {
 }
 
 // setsFor fails where a class has no number or no resources; it is left out then.
-func setsFor(np policy.NodePolicy, n policy.Numbers) (sets, error) {
-	e, errEnvoy := envoy.Resources(np, n)
-	o, errOwn := stream.SetFor(np, n)
-	return sets{envoy: e, own: o}, errors.Join(errEnvoy, errOwn)
+func (e *Enforcer) setsFor(np policy.NodePolicy, n policy.Numbers) (sets, error) {
+	set, errEnvoy := envoy.Resources(np, n)
+	own, errOwn := stream.SetFor(np, n)
+	if e.config.NoIPv6 {
+		set = set.IPv4Only()
+	}
+	return sets{envoy: set, own: own}, errors.Join(errEnvoy, errOwn)
 }
 
 func (s sets) version() string { return s.envoy.Version() + " " + s.own.Version() }

@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
-	"github.com/septum-dev/septum/bpf"
 	"github.com/septum-dev/septum/policy"
 	"github.com/septum-dev/septum/xds"
 )
@@ -19,8 +19,9 @@ import (
 //	 3. programs of pods that are policed no longer are detached
 //	 4. the map entries are written
 //	 5. programs of newly policed pods are attached
-//	 6. the update is saved, and reported as in force
-//	 7. both lose the classes that only the old policy had
+//	 6. open connections that may not go on as they are, are reset, and the update is saved
+//	 7. both lose the classes that only the old policy had; those that linger take the rules
+//	    that hold now (see lingering), and only then is the update reported as in force
 //
 // If one refuses, the classes and tables that are in force stay, and only who is who
 // changes. If one is not there or does not answer, the change goes on without it: what is
@@ -30,8 +31,9 @@ import (
 type change struct {
 	update  xds.Update
 	numbers policy.Numbers
-	// set has the classes of both policies, final only those of the new one.
+	// set has the classes of both policies, final only those of the new one and what lingers.
 	set, final sets
+	linger     []lingering
 	// refused is true where update's policy has been replaced by what can be kept of it.
 	refused bool
 }
@@ -75,19 +77,19 @@ func (e *Enforcer) prepare(update xds.Update) (*change, error) {
 	if e.failed != nil { // a part of it may have been written
 		inMaps = append(inMaps, e.failed.update.NodePolicy)
 	}
-	c := &change{update: update, numbers: e.numbers.Assign(update.NodePolicy, inMaps...)}
+	c := &change{update: update, linger: e.left(update.NodePolicy)}
+	was := slices.Concat(e.force.policy.Classes, lingeringClasses(e.linger))
+	inMaps = append(inMaps, policy.NodePolicy{Classes: classesOf(e.linger)}, policy.NodePolicy{Classes: classesOf(c.linger)})
+	c.numbers = e.numbers.Assign(update.NodePolicy, inMaps...)
 	e.numbers = c.numbers
 	if err := e.config.Store.SaveNumbers(c.numbers); err != nil {
 		return nil, fmt.Errorf("save numbers: %w", err)
 	}
 	// A class that has no number or resources is left out, here as in the maps.
 	var err, errBoth error
-	c.final, err = setsFor(update.NodePolicy, c.numbers)
-	c.set, errBoth = setsFor(withClasses(update.NodePolicy, e.force.policy.Classes), c.numbers)
+	c.final, err = e.setsFor(withClasses(update.NodePolicy, lingeringClasses(c.linger)), c.numbers)
+	c.set, errBoth = e.setsFor(withClasses(update.NodePolicy, was), c.numbers)
 	e.outcome("ClassWithoutListener", errors.Join(err, errBoth))
-	if e.config.NoIPv6 {
-		c.final.envoy, c.set.envoy = c.final.envoy.IPv4Only(), c.set.envoy.IPv4Only()
-	}
 	return c, nil
 }
 
@@ -114,6 +116,9 @@ func (e *Enforcer) answered(ctx context.Context, a answer) {
 	}
 	c := a.change
 	e.change = nil
+	if c == nil {
+		e.lingered(a.err)
+	}
 	switch {
 	case a.err == nil:
 		delete(e.problems, reasonSilent)
@@ -202,27 +207,42 @@ func closed(d policy.Direction) policy.Table {
 func (e *Enforcer) commit(ctx context.Context, c *change) {
 	e.meets(c.update.NodePolicy)
 	np := e.withStarts(c.update.NodePolicy)
+	before := e.linger
+	e.linger = c.linger
 	e.detachUnpoliced(np)
 	e.readCounters() // those of rules that go are deleted
-	err := e.config.Datapath.Apply(bpf.Entries(np, c.numbers))
+	err := e.write(np, c.numbers)
 	e.outcome("MapsNotWritten", err)
 	if err != nil {
-		e.failed = c
+		e.failed, e.linger = c, before
 		return
 	}
 	e.force.known, e.force.told = true, c.update.NodePolicy
 	e.force.numbers, e.force.rules = c.numbers, c.numbers.RulesByNumber()
 	e.force.seenNode, e.force.seenCluster = c.update.NodeVersion, c.update.ClusterVersion
 	e.force.clusterVersion = c.update.ClusterVersion
+	e.endOthers()
 	e.holds(np)
 	e.syncPods(false)
 	if !c.refused {
-		e.force.nodeVersion = c.update.NodeVersion
+		e.force.awaited = c.update.NodeVersion
 		e.outcome("StateNotSaved", e.config.Store.SaveUpdate(c.update))
 	}
 	e.config.Metrics.applied(e.config.Now(), len(e.pods.wanted))
+	if len(e.linger) == 0 || !e.config.Proxy.Connected() {
+		e.inForce()
+	}
 	// What one proxy refused, the other may have taken: its classes are then the new ones.
 	if c.final.version() != c.set.version() || c.refused && len(c.set.own.Classes) > 0 {
 		e.startAsk(ctx, c.final, nil)
+		return
+	}
+	e.inForce()
+}
+
+// inForce has what was committed last reported, now that nothing is judged by older rules.
+func (e *Enforcer) inForce() {
+	if e.force.awaited != "" {
+		e.force.nodeVersion, e.force.awaited = e.force.awaited, ""
 	}
 }

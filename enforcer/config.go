@@ -42,6 +42,10 @@ type Datapath interface {
 	// SetProxySilent says whether a proxy is there and does not answer.
 	SetProxySilent(policy.Backend, bool) error
 	Attached() ([]int, error)
+	// Sweep returns the open connections that what is applied does not let go on.
+	Sweep() ([]bpf.Ended, error)
+	// Proxied says whether a pod's connection with a peer is one with the proxy.
+	Proxied(pod, peer netip.AddrPort) bool
 	// PutFirst puts pods' programs before those of others, and says where they were not.
 	PutFirst() ([]int, error)
 	AttachProxy(bpf.ProxyLink) error
@@ -73,6 +77,9 @@ type Links interface {
 	Has(ifindex int) bool
 	HostAddrs() ([]netip.Addr, error)
 	Cut(l links.Link, keep func(links.Connection) bool) (int, error)
+	// End ends connections of a namespace, of those that it has.
+	End(ns *os.File, connections []links.Connection) error
+	EndOf(l links.Link, connections []links.Connection) error
 }
 
 // Store is what outlives the enforcer.
@@ -134,11 +141,17 @@ type Config struct {
 	Flows Flows
 	// AckTimeout is how long Envoy may take to acknowledge; 5 s if it is 0.
 	AckTimeout time.Duration
+	// DrainLimit is how long connections that the policy leaves alone now may stay with the
+	// proxy; 30 s if it is 0.
+	DrainLimit time.Duration
 	// Now is the clock; time.Now if it is nil.
 	Now func() time.Time
 }
 
-const defaultAckTimeout = 5 * time.Second
+const (
+	defaultAckTimeout = 5 * time.Second
+	defaultDrainLimit = 30 * time.Second
+)
 
 func (c *Config) complete() error {
 	var errs []error
@@ -155,6 +168,9 @@ func (c *Config) complete() error {
 	}
 	if c.AckTimeout == 0 {
 		c.AckTimeout = defaultAckTimeout
+	}
+	if c.DrainLimit == 0 {
+		c.DrainLimit = defaultDrainLimit
 	}
 	if c.Now == nil {
 		c.Now = time.Now

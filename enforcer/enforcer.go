@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/septum-dev/septum/enforcer/launch"
+	"github.com/septum-dev/septum/enforcer/proxyns"
 	"github.com/septum-dev/septum/policy"
 	"github.com/septum-dev/septum/xds"
 )
@@ -34,7 +35,9 @@ type Enforcer struct {
 	// refused is the update that a proxy refused, until it takes one.
 	refused *xds.Update
 	// failed is a change whose map entries could not be written; it is tried again.
-	failed  *change
+	failed *change
+	// linger is what policy has left behind and connections still use, by class.
+	linger  []lingering
 	numbers policy.Numbers
 	force   inForce
 	pods    pods
@@ -59,6 +62,8 @@ type inForce struct {
 	responsible map[tableAt][]policy.Ref
 	// nodeVersion and clusterVersion are the checkpoints that are completely in force.
 	nodeVersion, clusterVersion string
+	// awaited is the checkpoint that is in force when Envoy has taken what was last given to it.
+	awaited string
 	// seenNode and seenCluster are the last checkpoints that were acted upon, refused ones too.
 	seenNode, seenCluster string
 }
@@ -74,6 +79,8 @@ type proxyState struct {
 	// silentSince is when each was first found not connected; zero while it is.
 	silentSince [2]time.Time
 	mtu         int
+	// interfaces are the legs', in the launcher's namespace.
+	interfaces [proxyns.Legs]int
 }
 
 // New returns an Enforcer that has done nothing yet.
@@ -175,6 +182,7 @@ func (e *Enforcer) tick(ctx context.Context) {
 		e.failed = nil
 		e.commit(ctx, c)
 	}
+	e.drain(ctx)
 	e.hostAddrs()
 	e.listenToProxies()
 	e.syncPods(e.ticks%rescanTicks == 0)

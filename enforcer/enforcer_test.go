@@ -147,7 +147,7 @@ func TestEnvoyRefuses(t *testing.T) {
 	})
 	// What Envoy takes ends the problem.
 	w.updates <- update("5", []string{"good"}, pod("p", "u1", "10.0.0.1"))
-	w.wants("envoy a,good", "maps 10.0.0.1", "saved 5", "envoy good")
+	w.wants("envoy a,good", "maps 10.0.0.1", "saved 5", "envoy a,good")
 	w.reported("5 in force", isInForce("5"))
 }
 
@@ -308,7 +308,7 @@ func TestOpenConnections(t *testing.T) {
 	}
 	stop := w.run()
 	w.updates <- u
-	w.wants("envoy a", "maps 10.0.0.1", "cut 10.0.0.7:4000", "cut 10.0.0.7:4001", "attach default/p to 11", "saved 1")
+	w.wants("envoy a", "maps 10.0.0.1", "cut 10.0.0.7:4001", "attach default/p to 11", "cut 10.0.0.7:4000", "cut 10.0.0.7:4001", "saved 1")
 	stop()
 	w.connected = false
 	w.run()

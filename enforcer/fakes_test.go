@@ -48,6 +48,7 @@ type world struct {
 	numbers   policy.Numbers
 	written   bpf.State
 	open      []links.Connection
+	ended     []bpf.Ended
 	deaf      bool
 	silent    bool
 	later     time.Duration // how much later than it is
@@ -59,7 +60,7 @@ type world struct {
 	requests chan policy.Event
 	packets  chan bpf.Event
 
-	ackTimeout time.Duration
+	ackTimeout, drainLimit time.Duration
 }
 
 func newWorld(t *testing.T) *world {
@@ -84,7 +85,7 @@ func (w *world) run() (stop func()) {
 		Inputs:     Inputs{Starts: w.starts, Changed: w.changed, ProxyChanged: w.envoy, Requests: w.requests, Packets: w.packets},
 		Metrics:    w.metrics,
 		Log:        testr.New(w.t),
-		AckTimeout: w.ackTimeout,
+		AckTimeout: w.ackTimeout, DrainLimit: w.drainLimit,
 		Now: func() time.Time {
 			w.mu.Lock()
 			defer w.mu.Unlock()
@@ -268,6 +269,14 @@ func (w *world) Listeners() ([]uint16, error) {
 	return ports, nil
 }
 
+func (w *world) Sweep() ([]bpf.Ended, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.ended, nil
+}
+
+func (w *world) Proxied(netip.AddrPort, netip.AddrPort) bool { return false }
+
 func (w *world) PutFirst() ([]int, error) { return nil, nil }
 
 func (w *world) Counters() (map[uint32]bpf.Counter, map[string]uint64, error) {
@@ -319,6 +328,16 @@ func (w *world) Cut(_ links.Link, keep func(links.Connection) bool) (int, error)
 		}
 	}
 	return n, nil
+}
+
+func (w *world) End(_ *os.File, connections []links.Connection) error {
+	w.set(func() { w.note("end at the proxy %v", connections) })
+	return nil
+}
+
+func (w *world) EndOf(l links.Link, connections []links.Connection) error {
+	w.set(func() { w.note("end at %d %v", l.Ifindex, connections) })
+	return nil
 }
 
 func (w *world) HostAddrs() ([]netip.Addr, error) { return nil, nil }

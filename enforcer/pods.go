@@ -98,7 +98,7 @@ func (e *Enforcer) detachUnpoliced(np policy.NodePolicy) {
 		}
 	}
 	for _, ifindex := range sortedKeys(e.pods.attached) {
-		if !wanted[e.pods.attached[ifindex].id] {
+		if id := e.pods.attached[ifindex].id; !wanted[id] && !e.lingers(id) {
 			e.detach(ifindex)
 		}
 	}
@@ -192,14 +192,18 @@ func (e *Enforcer) syncPod(ep policy.EndpointPolicy, claimed map[int]podID) podP
 	}
 	e.raiseMTU(l.MTU)
 	_, again := e.pods.attached[l.Ifindex]
-	if !again && !e.pods.adopted[l.Ifindex] {
-		// The programs do not know connections that are older than they are, and drop
-		// what they would have to redirect: both sides had better be told, while it goes.
-		e.cut(ep, l)
+	older := !again && !e.pods.adopted[l.Ifindex]
+	if older {
+		// The programs do not know connections that are older than they are. Both sides of
+		// one that is denied have to be told now: nothing gets out of it later.
+		e.cut(ep, l, false)
 	}
 	if err := e.config.Datapath.AttachPod(want.link); err != nil {
 		e.config.Metrics.attachFailed()
 		return podProblem{reasonAttach, err.Error()}
+	}
+	if older {
+		e.cut(ep, l, true)
 	}
 	e.pods.attached[l.Ifindex] = want
 	delete(e.pods.adopted, l.Ifindex)
@@ -208,8 +212,9 @@ func (e *Enforcer) syncPod(ep policy.EndpointPolicy, claimed map[int]podID) podP
 	return podProblem{}
 }
 
-// cut ends a pod's open connections that the policy in force does not let go on as they are.
-func (e *Enforcer) cut(ep policy.EndpointPolicy, l links.Link) {
+// cut ends a pod's open connections that the policy in force denies and, if redirected is set,
+// those that have to come back through the proxy.
+func (e *Enforcer) cut(ep policy.EndpointPolicy, l links.Link, redirected bool) {
 	judged := map[links.Connection]bool{}
 	n, err := e.config.Links.Cut(l, func(c links.Connection) bool {
 		request := policy.Request{Endpoint: c.Local.Addr(), Peer: c.Remote.Addr(), Protocol: policy.ProtocolTCP}
@@ -221,10 +226,13 @@ func (e *Enforcer) cut(ep policy.EndpointPolicy, l links.Link) {
 			request.Direction, request.Port = policy.Egress, c.Remote.Port()
 			kind.Remote, kind.Local = c.Remote, netip.AddrPortFrom(c.Local.Addr(), 0)
 		}
+		if e.config.Datapath.Proxied(c.Local, c.Remote) {
+			return true
+		}
 		keep, known := judged[kind]
 		if !known {
 			verdict := policy.Decide(e.force.policy, request).Verdict
-			keep = verdict == policy.Forwarded || verdict == policy.Audited
+			keep = verdict != policy.Denied && (verdict != policy.Redirected || !redirected)
 			judged[kind] = keep
 		}
 		return keep
@@ -247,7 +255,7 @@ func (e *Enforcer) sweep(claimed map[int]podID, found map[podID]bool) {
 	for _, ifindex := range sortedKeys(e.pods.attached) {
 		id := e.pods.attached[ifindex].id
 		_, inUse := claimed[ifindex]
-		if !inUse && (!e.config.Links.Has(ifindex) || !wanted[id] || found[id]) {
+		if !inUse && (!e.config.Links.Has(ifindex) || !wanted[id] && !e.lingers(id) || found[id]) {
 			e.detach(ifindex)
 		}
 	}

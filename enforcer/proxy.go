@@ -46,6 +46,7 @@ func (e *Enforcer) setUpProxy(p *launch.Proxy) error {
 	if err != nil {
 		return fmt.Errorf("attach the proxy: %w", err)
 	}
+	e.proxy.interfaces = link.ProxyIfindexes
 	return nil
 }
 

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/septum-dev/septum/bpf"
 	"github.com/septum-dev/septum/enforcer/cni"
 )
 
@@ -146,11 +145,12 @@ func (e *Enforcer) startOf(w waitingPod) (string, cni.Reply) {
 // apply writes the operator's policy and the plugin's addresses into the data path.
 func (e *Enforcer) apply() {
 	np := e.withStarts(e.force.told)
-	err := e.config.Datapath.Apply(bpf.Entries(np, e.force.numbers))
+	err := e.write(np, e.force.numbers)
 	e.outcome("MapsNotWritten", err)
 	if err != nil {
 		return // settle tries again
 	}
+	e.endOthers()
 	e.holds(np)
 	e.syncPods(false)
 }

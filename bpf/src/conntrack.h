@@ -5,6 +5,7 @@
 
 #include "maps.h"
 #include "parse.h"
+#include "verdict.h"
 
 #define SECOND 1000000000ULL
 #define DATAGRAM_IDLE (120 * SECOND)
@@ -41,6 +42,13 @@ static __always_inline __u16 judged_port(const struct conn_key *k, const struct 
 	return is_icmp(p) ? bpf_htons(p->icmp << 8) : server_port(k, direction);
 }
 
+static __always_inline int is_closed(const struct conn *c)
+{
+	const enum conn_flags both = CONN_FIN_FORWARD | CONN_FIN_REPLY;
+
+	return c->flags & CONN_RST || (c->flags & both) == both;
+}
+
 /* Legs of proxied TCP connections never run out: their other end is the proxy's kernel, which
  * answers what it does not know with a reset. */
 static __always_inline int conn_expired(const struct conn *c, __u8 protocol, __u64 now)
@@ -51,8 +59,7 @@ static __always_inline int conn_expired(const struct conn *c, __u8 protocol, __u
 		return idle > DATAGRAM_IDLE;
 	if (c->flags & (CONN_DOWN | CONN_UP))
 		return 0;
-	if ((c->flags & (CONN_RST | CONN_CUT)) || !(c->flags & CONN_REPLIED) ||
-	    (c->flags & (CONN_FIN_FORWARD | CONN_FIN_REPLY)) == (CONN_FIN_FORWARD | CONN_FIN_REPLY))
+	if (c->flags & CONN_CUT || !(c->flags & CONN_REPLIED) || is_closed(c))
 		return idle > CLOSED_IDLE;
 	return 0;
 }
@@ -87,6 +94,33 @@ static __always_inline struct conn *conn_lookup(const struct conn_key *k, __u32 
 	if (!c || c->endpoint != endpoint || conn_expired(c, k->protocol, now))
 		return NULL;
 	return c;
+}
+
+/* Whether a connection that the proxy answers may go on in its class. */
+static __always_inline int class_stands(const struct conn *c, const struct decision *d)
+{
+	__u32 port = c->class_port, now, *successor;
+
+	now = d->verdict == VERDICT_REDIRECTED ? d->class_port : 0;
+	if (now == port)
+		return 1;
+	successor = bpf_map_lookup_elem(&successors, &port);
+	return successor && *successor == now;
+}
+
+/* Why a connection may not go on as it is under a new verdict; REASON_NONE if it may. */
+static __always_inline __u8 objection(const struct conn *c, const struct decision *d, int audit)
+{
+	if (d->verdict == VERDICT_DENIED)
+		return REASON_CUT;
+	if (audit)
+		return REASON_NONE;
+	if (c->flags & CONN_DOWN)
+		return class_stands(c, d) ? REASON_NONE : REASON_RECLASSED;
+	/* One that began unjudged ends so, while its policy allows that. */
+	if (c->flags & CONN_UNJUDGED && d->open)
+		return REASON_NONE;
+	return d->verdict == VERDICT_REDIRECTED ? REASON_CUT : REASON_NONE;
 }
 
 static __always_inline void conn_touch(struct conn *c, const struct packet *p, int forward,

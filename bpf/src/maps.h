@@ -71,6 +71,15 @@ struct {
 	__type(value, struct table_value);
 } tables SEC(".maps");
 
+/* Classes that policy has left behind, by the ports of their listeners: the class whose rules
+ * theirs are now, 0 where everything is allowed. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1 << 15);
+	__type(key, __u32);
+	__type(value, __u32);
+} successors SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 1 << 17);

@@ -20,6 +20,7 @@ struct visit {
 	struct decision d;
 	__u64 now;
 	__u8 returned;	/* it came around to_pod, and out of the pod's side again */
+	__u32 generation;	/* read before anything that it is the generation of */
 };
 
 static __always_inline int drop(struct visit *v, __u8 reason)
@@ -47,6 +48,16 @@ static __always_inline int refuse(struct __sk_buff *skb, struct visit *v,
 	skb->mark = cfg->mark;
 	pass_judged(skb, cfg, &v->key);
 	return bpf_redirect(v->q.ifindex, v->q.hook == DIRECTION_INGRESS ? BPF_F_INGRESS : 0);
+}
+
+/* Whether a packet is a reset and nothing else: what ends a connection may go on. */
+static __always_inline int is_bare_reset(struct __sk_buff *skb, const struct packet *p)
+{
+	__u8 offset;
+
+	return p->protocol == IPPROTO_TCP && p->tcp & TCP_RST &&
+	       !bpf_skb_load_bytes(skb, p->l4 + 12, &offset, 1) &&
+	       skb->len <= p->l4 + (offset >> 4) * 4;
 }
 
 static __always_inline int has_listener(const struct visit *v, __u32 family)
@@ -97,12 +108,11 @@ static __always_inline __u8 leg_of(__u8 direction, int down)
 	return down ? LEG_EGRESS_DOWN : LEG_EGRESS_UP;
 }
 
-static __always_inline int conn_begin(struct visit *v, const struct node_config *cfg,
-				      enum conn_flags flags)
+static __always_inline int conn_begin(struct visit *v, enum conn_flags flags)
 {
 	struct conn c = {
 		.seen = v->now,
-		.generation = cfg->generation,
+		.generation = v->generation,
 		.endpoint = v->q.ep.number,
 		.rule = v->d.rule,
 		.class_port = v->d.class_port,
@@ -149,6 +159,14 @@ static __always_inline int goes_unjudged(const struct visit *v, __u8 obstacle)
 		!has_listener(v, v->p.ipv6 ? AF_INET : AF_INET6));
 }
 
+/* What the policy allows and cannot be done is answered with a reset, so that its sender tries
+ * again at once. What it denies is not answered. */
+static __always_inline int is_refused(__u8 reason)
+{
+	return reason == REASON_MIDSTREAM || reason == REASON_NO_PROXY ||
+	       reason == REASON_NO_LISTENER;
+}
+
 /* The first packet of a connection, or one of a connection that is not known. */
 static __always_inline int first_packet(struct __sk_buff *skb, struct visit *v,
 					const struct node_config *cfg, struct conn *old)
@@ -176,15 +194,18 @@ static __always_inline int first_packet(struct __sk_buff *skb, struct visit *v,
 	switch (v->d.verdict) {
 	case VERDICT_DENIED:
 		reason = v->d.reason;
+		/* The end of a connection that is older than the policy: the other side waits. */
+		if (reason == REASON_MIDSTREAM && is_bare_reset(skb, &v->p))
+			return pass(skb, v, cfg);
 		if (again)
 			count_drop(reason);
 		else
 			drop(v, reason);
-		if (reason == REASON_NO_LISTENER && v->p.protocol == IPPROTO_TCP)
+		if (is_refused(reason) && v->p.protocol == IPPROTO_TCP)
 			return refuse(skb, v, cfg);
 		return TCX_DROP;
 	case VERDICT_REDIRECTED:
-		if (conn_begin(v, cfg, CONN_DOWN | (old ? old->flags & CONN_UP : 0)))
+		if (conn_begin(v, CONN_DOWN | (old ? old->flags & CONN_UP : 0)))
 			return drop(v, REASON_MIDSTREAM);
 		neighbour_note(skb, &v->key, v->q.direction);
 		emit(&v->q, &v->key, &v->d);
@@ -198,9 +219,9 @@ static __always_inline int first_packet(struct __sk_buff *skb, struct visit *v,
 		return pass(skb, v, cfg);
 	}
 	if (unjudged)
-		conn_begin(v, cfg, CONN_UNJUDGED);
+		conn_begin(v, CONN_UNJUDGED);
 	else if (is_adoptable(v))
-		conn_begin(v, cfg, v->d.host ? CONN_HOST : 0);
+		conn_begin(v, v->d.host ? CONN_HOST : 0);
 	if (v->d.policed && !again && (begins || v->d.verdict == VERDICT_AUDITED))
 		emit(&v->q, &v->key, &v->d);
 	return pass(skb, v, cfg);
@@ -208,30 +229,46 @@ static __always_inline int first_packet(struct __sk_buff *skb, struct visit *v,
 
 /* The policy has changed since the connection was judged: judge it again, whichever side the
  * packet comes from. Returns a reason, and REASON_NONE if the connection lives on. */
-static __always_inline __u8 judge_again(struct visit *v, const struct node_config *cfg,
-					struct conn *c)
+static __always_inline __u8 judge_again(struct visit *v, struct conn *c)
 {
-	__u32 generation = cfg->generation;
+	__u8 reason;
 
-	if (c->generation == generation || (c->flags & (CONN_HOST | CONN_CUT)))
+	if (c->generation == v->generation || (c->flags & (CONN_HOST | CONN_CUT)))
 		return REASON_NONE;
 	if (c->flags & CONN_UP && !(c->flags & CONN_DOWN))
 		return REASON_NONE;
 	judge(&v->q, &v->key, &v->d);
-	if (v->d.verdict == VERDICT_DENIED)
-		return REASON_CUT;
-	if (v->d.verdict == VERDICT_REDIRECTED && !is_audit(&v->q.ep, v->q.direction)) {
-		/* One that began unjudged ends so, while its policy allows that. */
-		if (c->flags & CONN_UNJUDGED ? !v->d.open : !(c->flags & CONN_DOWN))
-			return REASON_CUT;
-		if (c->flags & CONN_DOWN && c->class_port != v->d.class_port)
-			return REASON_RECLASSED;
-	}
-	c->generation = generation;
+	reason = objection(c, &v->d, is_audit(&v->q.ep, v->q.direction));
+	if (reason != REASON_NONE)
+		return reason;
+	c->generation = v->generation;
 	c->rule = v->d.rule;
 	if (!(c->flags & CONN_DOWN))
 		c->verdict = v->d.verdict;
 	return REASON_NONE;
+}
+
+/* A packet of a connection that has to end. A reset for its sender alone would leave the
+ * receiver waiting, so the Go side has a second to end the sockets, which tells both. The
+ * reset that ends a direct connection goes on, once; that of a proxied one is for the proxy. */
+static __always_inline int cut(struct __sk_buff *skb, struct visit *v,
+			       const struct node_config *cfg, struct conn *c, int forward)
+{
+	if (!is_bare_reset(skb, &v->p)) {
+		__u64 grace = c->flags & CONN_SWEPT ? SECOND / 10 : SECOND;
+
+		/* Who has got a reset for a packet that was dropped asks whether it is meant
+		 * (RFC 5961): then no time is left to wait for. */
+		return c->flags & CONN_RST || v->now - c->seen > grace ? refuse(skb, v, cfg) :
+									 TCX_DROP;
+	}
+	if (c->flags & CONN_DOWN)
+		return forward && has_proxy(cfg) ?
+			       redirect(skb, v, cfg, leg_of(c->direction, 1)) : TCX_DROP;
+	if (c->flags & CONN_RST)
+		return TCX_DROP;
+	c->flags |= CONN_RST;
+	return pass(skb, v, cfg);
 }
 
 /* A packet of a known connection. */
@@ -245,22 +282,21 @@ static __always_inline int next_packet(struct __sk_buff *skb, struct visit *v,
 	v->q.port = server_port(&v->key, c->direction);
 	if (is_icmp(&v->p))
 		v->q.port = bpf_htons((v->p.ipv6 ? ICMPV6_ECHO_REQUEST : ICMP_ECHO) << 8);
-	reason = judge_again(v, cfg, c);
+	reason = judge_again(v, c);
 	if (reason != REASON_NONE) {
-		/* A reset needs to be seen by both sides. Proxied connections are only forgotten:
-		 * the class's listener ends them. */
 		drop(v, reason);
-		if (c->flags & (CONN_DOWN | CONN_UP) || v->p.protocol != IPPROTO_TCP) {
+		if (v->p.protocol != IPPROTO_TCP) {
 			conn_forget(&v->key);
 			return TCX_DROP;
 		}
 		c->flags |= CONN_CUT;
 		c->seen = v->now;
-		return refuse(skb, v, cfg);
+		return cut(skb, v, cfg, c, forward);
 	}
-	if (c->flags & CONN_CUT) {
+	/* The proxy's own connection may have the same ports. */
+	if (c->flags & CONN_CUT && (forward || !(c->flags & CONN_UP))) {
 		count_drop(REASON_CUT);
-		return refuse(skb, v, cfg);
+		return cut(skb, v, cfg, c, forward);
 	}
 	conn_touch(c, &v->p, forward, v->now);
 	if (c->flags & (forward ? CONN_DOWN : CONN_UP)) {
@@ -331,6 +367,14 @@ static __always_inline int turn(struct __sk_buff *skb, struct visit *v,
 	return 0;
 }
 
+/* A pod whose programs are being attached, one after the other: they begin together. */
+static __always_inline int is_arming(__u32 ifindex)
+{
+	struct addr none = {}, *addr = bpf_map_lookup_elem(&links, &ifindex);
+
+	return addr && !__builtin_memcmp(addr, &none, sizeof(none));
+}
+
 static __always_inline int later_fragment(struct __sk_buff *skb, struct visit *v,
 					  const struct node_config *cfg)
 {
@@ -390,6 +434,7 @@ static __always_inline int enforce(struct __sk_buff *skb, __u8 hook)
 	parsed = parse(skb, &v.p);
 	if (parsed == PARSED_ARP)
 		return TCX_NEXT;
+	v.generation = *(volatile __u32 *)&cfg->generation;
 	v.q.hook = v.q.direction = hook;
 	v.q.ifindex = skb->ifindex;
 	v.q.received = skb->ingress_ifindex;
@@ -397,7 +442,7 @@ static __always_inline int enforce(struct __sk_buff *skb, __u8 hook)
 	v.q.port = judged_port(&v.key, &v.p, hook);
 	ep = endpoint_at(v.q.ifindex, parsed == PARSED_IP ? &v.key.pod : NULL, &own);
 	if (!ep)
-		return drop(&v, REASON_NO_ENDPOINT);
+		return is_arming(v.q.ifindex) ? TCX_NEXT : drop(&v, REASON_NO_ENDPOINT);
 	v.q.ep = *ep;
 	policed = table_of(&v.q.ep, hook) != 0;
 	if (parsed == PARSED_OTHER)

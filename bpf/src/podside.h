@@ -66,7 +66,7 @@ static __always_inline int enter(struct __sk_buff *skb)
 	conn_key_from(&key, &p, DIRECTION_INGRESS);
 	ep = endpoint_at(pod_ifindex, parsed == PARSED_IP ? &key.pod : NULL, &own);
 	if (!ep)
-		return drop_silently(REASON_NO_ENDPOINT);
+		return is_arming(pod_ifindex) ? TCX_NEXT : drop_silently(REASON_NO_ENDPOINT);
 	policed = table_of(ep, DIRECTION_INGRESS) != 0;
 	if (parsed == PARSED_OTHER)
 		return policed ? drop_silently(REASON_ETHERTYPE) : TCX_NEXT;

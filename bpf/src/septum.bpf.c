@@ -8,6 +8,7 @@
 #include <bpf/bpf_helpers.h>
 #include "guard.h"
 #include "podside.h"
+#include "sweep.h"
 
 char _license[] SEC("license") = "Dual BSD/GPL";
 
@@ -240,4 +241,17 @@ int on_listen(struct bpf_sock_ops *ctx)
 	key = listener_key(ctx->family, ctx->local_port);
 	bpf_sock_hash_update(ctx, &listeners, &key, BPF_ANY);
 	return 1;
+}
+
+/* Each connection, after a change of policy: those that may not go on are marked, and told of. */
+SEC("iter/bpf_map_elem")
+int sweep(struct bpf_iter__bpf_map_elem *ctx)
+{
+	struct conn_key *key = ctx->key;
+	struct conn *c = ctx->value;
+	struct node_config *cfg = config_get();
+
+	if (!key || !c || !cfg)
+		return 0;
+	return judge_known(ctx->meta->seq, cfg, key, c);
 }

@@ -139,12 +139,13 @@ enum conn_flags {
 	CONN_DOWN = 1,		/* a client's connection, which the proxy answers */
 	CONN_UP = 2,		/* the proxy's own connection in the client's name */
 	CONN_HOST = 4,		/* begun by the pod's own node: always allowed */
-	CONN_CUT = 8,		/* to be reset on the next packet of either side */
+	CONN_CUT = 8,		/* has to end: see cut() */
 	CONN_REPLIED = 16,
 	CONN_FIN_FORWARD = 32,
 	CONN_FIN_REPLY = 64,
 	CONN_RST = 128,
 	CONN_UNJUDGED = 256,	/* begun while the proxy could not judge it */
+	CONN_SWEPT = 512,	/* has to end, and the Go side knows of it */
 };
 
 struct conn {
@@ -157,6 +158,14 @@ struct conn {
 	__u8 direction;
 	enum conn_flags flags;
 	__u32 pad;
+};
+
+/* A connection that a sweep has ended, and its flags before. */
+struct ended {
+	struct conn_key key;
+	enum conn_flags flags;
+	__u8 direction;
+	__u8 pad[3];
 };
 
 /* The other side's hardware address, as a pod would use it for a peer. */

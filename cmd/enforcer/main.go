@@ -83,7 +83,7 @@ type options struct {
 	flowRoom                     int
 	flowQueries                  bool
 	proxyID                      int
-	ackTimeout                   time.Duration
+	ackTimeout, drainLimit       time.Duration
 	level                        slog.Level
 	maxHeap                      uint64
 	cni                          cniOptions
@@ -108,6 +108,7 @@ func parse(args []string) (o options, verb string, err error) {
 	f.StringVar(&o.metrics, "metrics-address", ":9965", "address for metrics and health; empty is none")
 	f.IntVar(&o.proxyID, "proxy-id", 10077, "user and group id that the proxy runs as")
 	f.DurationVar(&o.ackTimeout, "ack-timeout", 5*time.Second, "how long Envoy may take to acknowledge a change")
+	f.DurationVar(&o.drainLimit, "drain-limit", 30*time.Second, "how long connections that no policy asks for any more may stay with the proxy")
 	f.Uint64Var(&o.maxHeap, "proxy-max-heap", 0, "bytes of heap at which Envoy refuses requests; 0 is 1 GiB")
 	f.StringVar(&o.flowSocket, "flow-socket", "", "unix socket to serve flows at, for root; the default is hubble.sock in the directory above run-dir, \"none\" is none")
 	f.StringVar(&o.flowAddress, "flow-address", "127.0.0.1:4244", "loopback address to serve flows at, for everybody on the node; empty is none")

@@ -101,7 +101,7 @@ func run(ctx context.Context, log logr.Logger, o options) error {
 			Starts: starts, Proxies: proxies, Changed: changed, ProxyChanged: proxyChanged, Requests: requests, Packets: packets,
 		},
 		Bootstrap: o.socket("envoy.json"), Instance: rand.Text(), Metrics: metrics, Log: log, AckTimeout: o.ackTimeout,
-		Flows: flows, NoIPv6: noIPv6,
+		Flows: flows, NoIPv6: noIPv6, DrainLimit: o.drainLimit,
 	})
 	if err != nil {
 		return err

@@ -20,19 +20,54 @@ type Connection struct {
 	Local, Remote netip.AddrPort
 	// Accepted is true where the pod is the server: it listens on the local port.
 	Accepted bool
+	// Interface is the index of the one that the socket is bound to; 0 is none.
+	Interface int
+}
+
+// End ends these connections of a namespace; both sides are told. Those that it does not
+// have are no error.
+func (f *Finder) End(ns *os.File, connections []Connection) error {
+	return netns.Do(ns, func() error {
+		var errs []error
+		for _, c := range connections {
+			if err := destroy(c); err != nil && !errors.Is(err, unix.ENOENT) {
+				errs = append(errs, fmt.Errorf("end connection of %s with %s: %w", c.Local, c.Remote, err))
+			}
+		}
+		return errors.Join(errs...)
+	})
+}
+
+// EndOf is [Finder.End] for a pod.
+func (f *Finder) EndOf(l Link, connections []Connection) error {
+	file, err := open(l)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	return f.End(file, connections)
+}
+
+// open opens the link's namespace, if it still is that.
+func open(l Link) (*os.File, error) {
+	file, err := os.Open(l.Path)
+	if err != nil {
+		return nil, fmt.Errorf("open network namespace: %w", err)
+	}
+	if id, err := netns.Identify(file); err != nil || id != l.ID {
+		return nil, errors.Join(fmt.Errorf("%s is another namespace now: %w", l.Path, errors.Join(err, os.ErrNotExist)), file.Close())
+	}
+	return file, nil
 }
 
 // Cut ends those open TCP connections of a pod's addresses that keep refuses; both sides
 // are told. It returns how many it ended.
 func (f *Finder) Cut(l Link, keep func(Connection) bool) (int, error) {
-	file, err := os.Open(l.Path)
+	file, err := open(l)
 	if err != nil {
-		return 0, fmt.Errorf("open network namespace: %w", err)
+		return 0, err
 	}
 	defer file.Close()
-	if id, err := netns.Identify(file); err != nil || id != l.ID {
-		return 0, fmt.Errorf("%s is another namespace now: %w", l.Path, errors.Join(err, os.ErrNotExist))
-	}
 	cut := 0
 	err = netns.Do(file, func() error {
 		connections, err := connectionsOf(l.Addrs)
@@ -111,6 +146,7 @@ func (c diagRequest) Serialize() []byte {
 	binary.BigEndian.PutUint16(b[ports+2:], c.Remote.Port())
 	copy(b[src:], c.Local.Addr().AsSlice())
 	copy(b[dst:], c.Remote.Addr().AsSlice())
+	binary.NativeEndian.PutUint32(b[44:], uint32(c.Interface))
 	for _, cookie := range []int{48, 52} {
 		binary.NativeEndian.PutUint32(b[cookie:], nl.TCPDIAG_NOCOOKIE)
 	}
