@@ -35,6 +35,8 @@ type counters struct {
 }
 
 type policyCounters struct {
+	// uid is the policy's: one that is made anew under the same name counts from 0.
+	uid   string
 	nodes map[string]nodeCount
 	// gone is what nodes counted that are no more, and what was counted before the
 	// operator started by nodes that have no row in the status.
@@ -70,9 +72,16 @@ func (c *counters) of(ref policy.Ref) *policyCounters {
 }
 
 // seed takes what was written before the operator started: the whole, and the part of
-// each node that has a row. Nodes that have reported since know better.
-func (c *counters) seed(ref policy.Ref, whole tally, rows map[string]tally, last denial) {
+// each node that has a row. Nodes that have reported since know better, and what was written
+// about an earlier policy of that name is nothing.
+func (c *counters) seed(ref policy.Ref, uid string, whole tally, rows map[string]tally, last denial) {
 	p := c.of(ref)
+	if p.uid == "" {
+		p.uid = uid
+	}
+	if p.uid != uid {
+		return
+	}
 	p.last = p.last.or(last)
 	p.gone = whole
 	for node, row := range rows {
@@ -91,7 +100,7 @@ func (c *counters) report(node, instance string, reported []*septumpb.RuleCounte
 		ref := policy.Ref{Kind: r.GetKind(), Namespace: r.GetNamespace(), Name: r.GetName()}
 		total := tally{int64(r.GetAllowed()), int64(r.GetDenied()), int64(r.GetAudited()), int64(r.GetUnjudged())}
 		p := c.byPolicy[ref]
-		if p == nil {
+		if p == nil || r.GetUid() != "" && r.GetUid() != p.uid {
 			continue // a policy that is gone
 		}
 		p.last = p.last.or(denial{at: r.GetLastDenied(), summary: r.GetLastDenial(), rule: r.GetLastRule()})
@@ -126,10 +135,10 @@ func (c *counters) restarted(node string, reported []*septumpb.RuleCounter) {
 	}
 }
 
-// keep drops policies that are gone, and moves what nodes counted that are gone.
-func (c *counters) keep(policies map[policy.Ref]bool, nodes map[string]nodeRecord) {
+// keep drops policies that are gone, by their UIDs, and moves what nodes counted that are gone.
+func (c *counters) keep(policies map[policy.Ref]string, nodes map[string]nodeRecord) {
 	for ref, p := range c.byPolicy {
-		if !policies[ref] {
+		if uid, ok := policies[ref]; !ok || uid != p.uid {
 			delete(c.byPolicy, ref)
 			continue
 		}
@@ -145,8 +154,8 @@ func (c *counters) keep(policies map[policy.Ref]bool, nodes map[string]nodeRecor
 			delete(c.instance, node)
 		}
 	}
-	for ref := range policies {
-		c.of(ref)
+	for ref, uid := range policies {
+		c.of(ref).uid = uid
 	}
 }
 

@@ -35,8 +35,8 @@ func TestCountersNeverGoDown(t *testing.T) {
 			for node, n := range c.rows {
 				rows[node] = tally{denied: n}
 			}
-			counts.seed(ref, tally{denied: c.whole}, rows, denial{})
-			counts.keep(map[policy.Ref]bool{ref: true}, nodes)
+			counts.seed(ref, "1", tally{denied: c.whole}, rows, denial{})
+			counts.keep(map[policy.Ref]string{ref: "1"}, nodes)
 			for i, s := range c.steps {
 				counts.report(s.node, s.instance, []*septumpb.RuleCounter{{Kind: ref.Kind, Namespace: ref.Namespace, Name: ref.Name, Denied: s.denied}})
 				if got := counts.of(ref).sum().denied; got != s.want {
@@ -44,7 +44,7 @@ func TestCountersNeverGoDown(t *testing.T) {
 				}
 			}
 			before := counts.of(ref).sum()
-			counts.keep(map[policy.Ref]bool{ref: true}, nil)
+			counts.keep(map[policy.Ref]string{ref: "1"}, nil)
 			if got := counts.of(ref).sum(); got != before {
 				t.Errorf("%v when the nodes are gone, want %v", got, before)
 			}
@@ -59,7 +59,7 @@ func TestCountersNeverGoDown(t *testing.T) {
 func TestARestartWithoutNewsKeepsTheCount(t *testing.T) {
 	ref := policy.Ref{Kind: "L7NetworkPolicy", Namespace: "demo", Name: "p"}
 	counts := newCounters()
-	counts.keep(map[policy.Ref]bool{ref: true}, map[string]nodeRecord{"node1": {}})
+	counts.keep(map[policy.Ref]string{ref: "1"}, map[string]nodeRecord{"node1": {}})
 	report := func(instance string, list ...*septumpb.RuleCounter) { counts.report("node1", instance, list) }
 	one := func(n uint64) *septumpb.RuleCounter {
 		return &septumpb.RuleCounter{Kind: ref.Kind, Namespace: ref.Namespace, Name: ref.Name, Allowed: n}
@@ -70,4 +70,36 @@ func TestARestartWithoutNewsKeepsTheCount(t *testing.T) {
 	if got := counts.of(ref).sum().allowed; got != 7 {
 		t.Errorf("%d, want 7", got)
 	}
+}
+
+// TestAPolicyMadeAnew counts from 0, whatever is said or was written about the one before.
+func TestAPolicyMadeAnew(t *testing.T) {
+	ref := policy.Ref{Kind: "L7NetworkPolicy", Namespace: "demo", Name: "p"}
+	nodes := map[string]nodeRecord{"node1": {}}
+	counts := newCounters()
+	report := func(uid string, n uint64) {
+		counts.report("node1", "a", []*septumpb.RuleCounter{{Kind: ref.Kind, Namespace: ref.Namespace, Name: ref.Name, Uid: uid, Denied: n, LastDenied: int64(n)}})
+	}
+	check := func(what string, want int64) {
+		t.Helper()
+		if got := counts.of(ref); got.sum().denied != want || got.last.at != want {
+			t.Errorf("%s: %+v, want %d", what, got, want)
+		}
+	}
+	counts.keep(map[policy.Ref]string{ref: "1"}, nodes)
+	report("1", 5)
+	check("the first", 5)
+	counts.keep(map[policy.Ref]string{ref: "2"}, nodes)
+	check("made anew", 0)
+	report("1", 6) // the node has not heard of it yet
+	check("a report of the first", 0)
+	report("2", 1)
+	check("a report of the second", 1)
+
+	counts = newCounters() // the operator starts again, and finds the status of the first
+	counts.seed(ref, "1", tally{denied: 5}, map[string]tally{"node1": {denied: 5}}, denial{at: 5})
+	counts.keep(map[policy.Ref]string{ref: "2"}, nodes)
+	check("after a restart", 0)
+	counts.seed(ref, "1", tally{denied: 5}, nil, denial{at: 5})
+	check("read late", 0)
 }

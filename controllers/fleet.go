@@ -100,9 +100,9 @@ func (f *fleet) publish(p *publication) {
 			delete(f.nodes, name)
 		}
 	}
-	policies := make(map[policy.Ref]bool, len(p.policies))
+	policies := make(map[policy.Ref]string, len(p.policies))
 	for _, record := range p.policies {
-		policies[record.ref] = true
+		policies[record.ref] = record.uid
 	}
 	f.counters.keep(policies, p.nodes)
 	f.measure()

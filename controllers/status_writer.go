@@ -85,7 +85,7 @@ func (w *statusWriter) load(ctx context.Context) error {
 		if d := s.Status.LastDenial; d != nil {
 			last = denial{at: d.Time.UnixNano(), summary: d.Summary, rule: d.Rule}
 		}
-		w.fleet.counters.seed(ref, tally{s.Status.Allowed, s.Status.Denied, s.Status.Audited, s.Status.Unjudged}, rows, last)
+		w.fleet.counters.seed(ref, s.PolicyRef.UID, tally{s.Status.Allowed, s.Status.Denied, s.Status.Audited, s.Status.Unjudged}, rows, last)
 	}
 	return nil
 }

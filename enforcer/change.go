@@ -217,6 +217,7 @@ func (e *Enforcer) commit(ctx context.Context, c *change) {
 		e.failed, e.linger = c, before
 		return
 	}
+	e.counts.begin(c.update.NodePolicy.Applied)
 	e.force.known, e.force.told = true, c.update.NodePolicy
 	e.force.numbers, e.force.rules = c.numbers, c.numbers.RulesByNumber()
 	e.force.seenNode, e.force.seenCluster = c.update.NodeVersion, c.update.ClusterVersion

@@ -22,6 +22,8 @@ type counts struct {
 }
 
 type tally struct {
+	// uid is the policy's that is counted; "" until one is in force.
+	uid string
 	allowed, denied, audited, unjudged uint64
 	last                               denial
 }
@@ -35,6 +37,18 @@ func (c *counts) of(ref policy.Ref) *tally {
 		c.byPolicy[ref] = &tally{}
 	}
 	return c.byPolicy[ref]
+}
+
+// begin has policies that were made anew under an old name count from 0.
+func (c *counts) begin(applied []policy.AppliedPolicy) {
+	for _, a := range applied {
+		switch t := c.of(a.Ref); {
+		case t.uid == "":
+			t.uid = a.UID
+		case t.uid != a.UID:
+			c.byPolicy[a.Ref] = &tally{uid: a.UID}
+		}
+	}
 }
 
 func (c *counts) add(refs []policy.Ref, v policy.Verdict, n uint64, at time.Time) {

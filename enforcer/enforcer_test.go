@@ -370,3 +370,20 @@ func TestASilentProxy(t *testing.T) {
 	w.envoy <- struct{}{}
 	w.wants("Envoy silent: false")
 }
+
+// TestAPolicyMadeAnew counts from 0.
+func TestAPolicyMadeAnew(t *testing.T) {
+	c := newCounts()
+	ref := rule("a").Policy
+	applied := func(uid string) []policy.AppliedPolicy { return []policy.AppliedPolicy{{Ref: ref, UID: uid}} }
+	for _, step := range []struct {
+		uid  string
+		want uint64
+	}{{"1", 2}, {"1", 4}, {"2", 2}} {
+		c.begin(applied(step.uid))
+		c.add([]policy.Ref{ref}, policy.Denied, 2, time.Now())
+		if got := c.report()[0]; got.Denied != step.want || got.Uid != step.uid {
+			t.Errorf("%d denials of %s, want %d of %s", got.Denied, got.Uid, step.want, step.uid)
+		}
+	}
+}

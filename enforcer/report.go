@@ -54,7 +54,7 @@ func (c *counts) report() []*septumpb.RuleCounter {
 	for ref, n := range c.byPolicy {
 		out = append(out, &septumpb.RuleCounter{
 			Kind: ref.Kind, Namespace: ref.Namespace, Name: ref.Name,
-			Allowed: n.allowed, Denied: n.denied, Audited: n.audited, Unjudged: n.unjudged, LastDenied: n.last.at,
+			Allowed: n.allowed, Denied: n.denied, Audited: n.audited, Unjudged: n.unjudged, Uid: n.uid, LastDenied: n.last.at,
 			LastDenial: n.last.what, LastRule: n.last.rule,
 		})
 	}

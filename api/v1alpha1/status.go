@@ -113,7 +113,8 @@ type L7PolicyStatusStatus struct {
 	Enforcing string `json:"enforcing,omitempty"`
 
 	// How many requests and connections the policy's rules allowed. Like the
-	// other counts, the sum over all nodes since the policy was first seen.
+	// other counts, the sum over all nodes since the policy was first seen; a
+	// policy that is deleted and made again begins at 0.
 	// +optional
 	Allowed int64 `json:"allowed"`
 

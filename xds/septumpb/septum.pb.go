@@ -1823,7 +1823,9 @@ type RuleCounter struct {
 	LastDenial string `protobuf:"bytes,8,opt,name=last_denial,json=lastDenial,proto3" json:"last_denial,omitempty"`
 	LastRule   string `protobuf:"bytes,9,opt,name=last_rule,json=lastRule,proto3" json:"last_rule,omitempty"`
 	// unjudged went on without their layer 7 rules, as failurePolicy Open asks.
-	Unjudged      uint64 `protobuf:"varint,10,opt,name=unjudged,proto3" json:"unjudged,omitempty"`
+	Unjudged uint64 `protobuf:"varint,10,opt,name=unjudged,proto3" json:"unjudged,omitempty"`
+	// uid is the policy's: one of the same name that was made anew counts from 0.
+	Uid           string `protobuf:"bytes,11,opt,name=uid,proto3" json:"uid,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1926,6 +1928,13 @@ func (x *RuleCounter) GetUnjudged() uint64 {
 		return x.Unjudged
 	}
 	return 0
+}
+
+func (x *RuleCounter) GetUid() string {
+	if x != nil {
+		return x.Uid
+	}
+	return ""
 }
 
 type ReportResponse struct {
@@ -2736,7 +2745,7 @@ const file_septum_proto_rawDesc = "" +
 	"\vNodeProblem\x12\x1a\n" +
 	"\bendpoint\x18\x01 \x01(\tR\bendpoint\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x18\n" +
-	"\amessage\x18\x03 \x01(\tR\amessage\"\x9a\x02\n" +
+	"\amessage\x18\x03 \x01(\tR\amessage\"\xac\x02\n" +
 	"\vRuleCounter\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x1c\n" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x12\n" +
@@ -2750,7 +2759,8 @@ const file_septum_proto_rawDesc = "" +
 	"lastDenial\x12\x1b\n" +
 	"\tlast_rule\x18\t \x01(\tR\blastRule\x12\x1a\n" +
 	"\bunjudged\x18\n" +
-	" \x01(\x04R\bunjudged\"\x10\n" +
+	" \x01(\x04R\bunjudged\x12\x10\n" +
+	"\x03uid\x18\v \x01(\tR\x03uid\"\x10\n" +
 	"\x0eReportResponse\"S\n" +
 	"\aToProxy\x12=\n" +
 	"\aclasses\x18\x01 \x01(\v2!.septum.xds.v1alpha1.ProxyClassesH\x00R\aclassesB\t\n" +
