@@ -11,6 +11,7 @@ import (
 
 	"github.com/septum-dev/septum/enforcer/launch"
 	"github.com/septum-dev/septum/enforcer/proxy"
+	"github.com/septum-dev/septum/enforcer/proxy/kafka"
 	"github.com/septum-dev/septum/enforcer/proxy/stream"
 	"github.com/septum-dev/septum/policy"
 )
@@ -41,6 +42,6 @@ func serve(log *slog.Logger, args []string) error {
 }
 
 // handlers are the kinds of classes that are served.
-func handlers(func(policy.Event)) map[policy.Kind]proxy.Handler {
-	return map[policy.Kind]proxy.Handler{}
+func handlers(event func(policy.Event)) map[policy.Kind]proxy.Handler {
+	return map[policy.Kind]proxy.Handler{policy.KindKafka: kafka.New(event)}
 }
