@@ -76,6 +76,8 @@ build: ## The programs, in build/bin
 	  echo "build/bin/septum-$$program"; \
 	  CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w' -o $(OUT)/bin/septum-$$program ./cmd/$$program || exit 1; \
 	done
+	@echo build/bin/kubectl-septum
+	@CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w' -o $(OUT)/bin/kubectl-septum ./cmd/kubectl-septum
 
 .PHONY: images
 images: ## The container images, in build/images (TAG=dev, IMAGES=name,…)

@@ -1,0 +1,39 @@
+// Command kubectl-septum is "kubectl septum": it answers what policies mean, from the cluster
+// or from files, with the same code that the operator compiles them with.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+	"k8s.io/cli-runtime/pkg/genericiooptions"
+)
+
+func main() {
+	streams := genericiooptions.IOStreams{In: os.Stdin, Out: os.Stdout, ErrOut: os.Stderr}
+	if err := newCommand(streams).Execute(); err != nil {
+		if !errors.Is(err, errDenied) { // which has been said
+			fmt.Fprintln(os.Stderr, "error: "+err.Error())
+		}
+		os.Exit(1)
+	}
+}
+
+func newCommand(streams genericiooptions.IOStreams) *cobra.Command {
+	root := &cobra.Command{
+		Use:           "kubectl-septum",
+		Short:         "Ask what Septum's and Cilium's network policies mean",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl septum"},
+	}
+	src := newSource()
+	root.SetIn(streams.In)
+	root.SetOut(streams.Out)
+	root.SetErr(streams.ErrOut)
+	src.flags(root.PersistentFlags())
+	root.AddCommand(canICommand(src), explainCommand(src), lintCommand(src), testCommand(src), statusCommand(src))
+	return root
+}
