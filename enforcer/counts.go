@@ -23,7 +23,7 @@ type counts struct {
 
 type tally struct {
 	// uid is the policy's that is counted; "" until one is in force.
-	uid string
+	uid                                string
 	allowed, denied, audited, unjudged uint64
 	last                               denial
 }

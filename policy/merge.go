@@ -138,6 +138,7 @@ func (m *merger) class(of []Entry, open *RuleID) ClassID {
 		if c.Kind != out.Kind {
 			continue
 		}
+		out.Failure = min(out.Failure, c.Failure) // Open only if all are
 		out.HTTP = slices.Concat(out.HTTP, c.HTTP)
 		out.DNS = slices.Concat(out.DNS, c.DNS)
 		out.Kafka = slices.Concat(out.Kafka, c.Kafka)

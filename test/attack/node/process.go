@@ -53,7 +53,7 @@ func (p *Process) Kill(s syscall.Signal) {
 	}
 }
 
-// Envoy is the process id of the launcher's child.
+// Envoy is the process id of that one of the launcher's children.
 func (n *Node) Envoy() int {
 	n.t.Helper()
 	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", n.Launcher.Cmd.Process.Pid))
@@ -63,8 +63,12 @@ func (n *Node) Envoy() int {
 		if err != nil {
 			continue // a thread that has ended
 		}
-		if f := strings.Fields(string(data)); len(f) > 0 {
-			pid, err := strconv.Atoi(f[0])
+		for _, child := range strings.Fields(string(data)) {
+			name, err := os.ReadFile("/proc/" + child + "/comm")
+			if err != nil || strings.TrimSpace(string(name)) != "envoy" {
+				continue
+			}
+			pid, err := strconv.Atoi(child)
 			n.must(err)
 			return pid
 		}
