@@ -87,8 +87,10 @@ func (e *Enforcer) prepare(update xds.Update) (*change, error) {
 	}
 	// A class that has no number or resources is left out, here as in the maps.
 	var err, errBoth error
-	c.final, err = e.setsFor(withClasses(update.NodePolicy, lingeringClasses(c.linger)), c.numbers)
-	c.set, errBoth = e.setsFor(withClasses(update.NodePolicy, was), c.numbers)
+	// What is left of the policy before needs its secrets.
+	np := withSecrets(update.NodePolicy, e.force.policy)
+	c.final, err = e.setsFor(withClasses(np, lingeringClasses(c.linger)), c.numbers)
+	c.set, errBoth = e.setsFor(withClasses(np, was), c.numbers)
 	e.outcome("ClassWithoutListener", errors.Join(err, errBoth))
 	return c, nil
 }
@@ -106,6 +108,23 @@ func withClasses(np policy.NodePolicy, old []policy.Class) policy.NodePolicy {
 		}
 	}
 	np.Classes = classes
+	return np
+}
+
+// withSecrets is np and the secrets of old that it does not have.
+func withSecrets(np, old policy.NodePolicy) policy.NodePolicy {
+	has := map[policy.SecretID]bool{}
+	for _, s := range np.Secrets {
+		has[s.ID] = true
+	}
+	secrets := append([]policy.Secret(nil), np.Secrets...)
+	for _, s := range old.Secrets {
+		if !has[s.ID] {
+			secrets = append(secrets, s)
+		}
+	}
+	slices.SortFunc(secrets, policy.CompareSecrets)
+	np.Secrets = secrets
 	return np
 }
 
@@ -179,6 +198,7 @@ func (e *Enforcer) keepable(np policy.NodePolicy) policy.NodePolicy {
 	}
 	kept := np
 	kept.Tables, kept.Classes, kept.Applied = append([]policy.Table(nil), old.Tables...), old.Classes, old.Applied
+	kept = withSecrets(kept, old)
 	kept.Endpoints = nil
 	for _, ep := range np.Endpoints {
 		if !tables[ep.Ingress] || !tables[ep.Egress] {

@@ -55,11 +55,17 @@ func (t Table) decide(np NodePolicy, req Request) Decision {
 }
 
 // decide judges a request that is of the class's kind: what is not is no valid request. A
-// request inside of TLS is not seen.
+// request inside of TLS is seen only where its connection is inspected.
 func (c Class) decide(req Request) Decision {
 	switch {
 	case c.Kind == KindTLS:
-		return c.DecideTLS(req.TLS)
+		d := c.DecideTLS(req.TLS)
+		if d.Verdict == Redirected && req.HTTP != nil {
+			http := *req.HTTP
+			http.ServerName = req.TLS.ServerName
+			return c.DecideHTTP(http)
+		}
+		return d
 	case req.TLS != nil:
 		return Decision{Verdict: Denied, Reason: "TLS where the rules are about what is inside"}
 	case c.Kind == KindHTTP && req.HTTP != nil:

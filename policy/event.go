@@ -34,6 +34,8 @@ type HTTPRequest struct {
 	Host string
 	// Header has lower-case names, and a value for each time that the header was sent.
 	Header map[string][]string
+	// ServerName is the name of the TLS connection that the request came in; "" for none.
+	ServerName string
 }
 
 // Decision is a verdict and the rule that explains it.

@@ -52,7 +52,11 @@ func Explain(np NodePolicy, req Request) []Answer {
 		}
 	}
 	if i := slices.IndexFunc(np.Classes, func(c Class) bool { return c.ID == chosen.Class }); i >= 0 && chosen.Verdict == Redirected && req.HTTP != nil {
-		within := np.Reveal(np.Classes[i]).explain(*req.HTTP)
+		http := *req.HTTP
+		if req.TLS != nil {
+			http.ServerName = req.TLS.ServerName
+		}
+		within := np.Reveal(np.Classes[i]).explain(http)
 		// The rules inside say more than the one that holds them.
 		for rule := range answers {
 			if slices.ContainsFunc(within, func(a Answer) bool { return inside(a.Rule, rule) }) {
@@ -100,6 +104,8 @@ func (r HTTPRule) whyNot(req HTTPRequest) string {
 	switch {
 	case r.Sealed():
 		return "a value that it needs is not known here"
+	case !r.nameHolds(req.ServerName):
+		return fmt.Sprintf("it is not for the TLS server name %q", req.ServerName)
 	case !oneHolds(r.Methods, req.Method, deny):
 		return fmt.Sprintf("the method %q is not %s", req.Method, Alternatives(r.Methods))
 	case !r.pathHolds(req.Path):

@@ -12,6 +12,9 @@ func (r HTTPRule) holds(req HTTPRequest) bool {
 	if r.Sealed() {
 		return deny
 	}
+	if !r.nameHolds(req.ServerName) {
+		return false
+	}
 	if !oneHolds(r.Methods, req.Method, deny) || !r.pathHolds(req.Path) {
 		return false
 	}

@@ -93,13 +93,14 @@ func (d *DNS) withoutDenies() L7 { return d }
 func (*TLS) Kind() Kind { return KindTLS }
 
 func (t *TLS) audits() bool { return t.Audit }
+func (t *TLS) denies() bool { return hasDeny(t.HTTP, HTTPRule.action) }
 
 // addTo does nothing: the folder adds names, of which there is a limit.
 func (*TLS) addTo(*Class) {}
 
-// denies is false, and there is nothing to leave out: server names only allow.
-func (*TLS) denies() bool        { return false }
-func (t *TLS) withoutDenies() L7 { return t }
+func (t *TLS) withoutDenies() L7 {
+	return &TLS{Rule: t.Rule, Audit: t.Audit, HTTP: withoutDeny(t.HTTP, HTTPRule.action)}
+}
 
 func hasDeny[R any](rules []R, action func(R) Action) bool {
 	return len(withoutDeny(rules, action)) < len(rules)

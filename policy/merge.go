@@ -142,6 +142,7 @@ func (m *merger) class(of []Entry, open *RuleID) ClassID {
 		out.HTTP = slices.Concat(out.HTTP, c.HTTP)
 		out.DNS = slices.Concat(out.DNS, c.DNS)
 		out.Kafka = slices.Concat(out.Kafka, c.Kafka)
+		out.TLS = slices.Concat(out.TLS, c.TLS)
 		out.mergeAllowAll(c.AllowAll, c.AuditRest)
 	}
 	if open != nil {
@@ -152,6 +153,9 @@ func (m *merger) class(of []Entry, open *RuleID) ClassID {
 	if _, ok := m.classes[out.ID]; ok {
 		return out.ID
 	}
+	slices.SortFunc(out.TLS, func(a, b TLSRule) int { return CompareRuleIDs(a.ID, b.ID) })
+	out.TLS = slices.CompactFunc(out.TLS, func(a, b TLSRule) bool { return a.ID == b.ID })
+	out.HTTP = slices.Concat(out.HTTP, insideTLS(out.TLS, nil))
 	slices.SortFunc(out.HTTP, func(a, b HTTPRule) int { return CompareRuleIDs(a.ID, b.ID) })
 	out.HTTP = slices.CompactFunc(out.HTTP, func(a, b HTTPRule) bool { return a.ID == b.ID })
 	slices.SortFunc(out.DNS, func(a, b DNSRule) int { return CompareRuleIDs(a.ID, b.ID) })

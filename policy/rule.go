@@ -175,6 +175,9 @@ type HTTPRule struct {
 	Path StringMatch
 	// Hosts are alternatives, compared in lower case, without port and trailing dot; none is every host.
 	Hosts []StringMatch
+	// Names are those of the TLS connections that the rule is about, in a class that inspects
+	// them; none is every name.
+	Names []ServerName
 	// Headers must all hold, but for those with a Mismatch that lets requests through.
 	Headers []HeaderMatch
 }

@@ -34,6 +34,11 @@ func (h Hidden) MarshalText() ([]byte, error) { return []byte(h.String()), nil }
 // CompareSecrets orders by ID.
 func CompareSecrets(a, b Secret) int { return cmp.Compare(a.ID, b.ID) }
 
+// has says whether the node has all of the secrets.
+func (np NodePolicy) has(ids []SecretID) bool {
+	return !slices.ContainsFunc(ids, func(id SecretID) bool { _, ok := secretIn(np.Secrets, id); return !ok })
+}
+
 // secretIn returns the secret of that ID from a sorted list.
 func secretIn(sorted []Secret, id SecretID) (Secret, bool) {
 	i, ok := slices.BinarySearchFunc(sorted, id, func(s Secret, id SecretID) int { return cmp.Compare(s.ID, id) })
@@ -44,8 +49,14 @@ func secretIn(sorted []Secret, id SecretID) (Secret, bool) {
 }
 
 // Reveal returns the class with the values of the secrets that its header matches name. A
-// rule whose secret is not there stays sealed.
+// rule whose secrets are not there is sealed.
 func (np NodePolicy) Reveal(c Class) Class {
+	c.TLS = slices.Clone(c.TLS)
+	for i, r := range c.TLS {
+		if !np.has(r.Inspect.Secrets()) {
+			c.TLS[i].Inspect = Inspection{Certificate: sealed}
+		}
+	}
 	c.HTTP = slices.Clone(c.HTTP)
 	for i, r := range c.HTTP {
 		if !r.Sealed() {
@@ -75,6 +86,9 @@ func (c Class) Secrets() []SecretID {
 				out = append(out, h.Secret)
 			}
 		}
+	}
+	for _, r := range c.TLS {
+		out = append(out, r.Inspect.Secrets()...)
 	}
 	slices.Sort(out)
 	return slices.Compact(out)

@@ -12,6 +12,8 @@ import (
 // are not TLS, and those without a name or with one that no host can have, match nothing.
 type TLS struct {
 	Rule TLSRule
+	// HTTP are the rules on what is inside; only a Rule that inspects has any.
+	HTTP []HTTPRule
 	// Audit lets through, and reports, what the rule refuses.
 	Audit bool
 }
@@ -21,7 +23,38 @@ type TLSRule struct {
 	ID RuleID
 	// Names are alternatives.
 	Names []ServerName
+	// Inspect says how TLS is ended and begun again; the zero value passes it on as it is.
+	Inspect Inspection
 }
+
+// Inspection is how a proxy stands between client and server. It names secrets.
+type Inspection struct {
+	// Certificate is what clients are shown.
+	Certificate SecretID
+	// ClientCA, if set, must have signed the certificate that a client must show then.
+	ClientCA SecretID
+	// TrustedCA must have signed the server's certificate, which must be for the name that
+	// the client asked for. "" for a server that is spoken to without TLS.
+	TrustedCA SecretID
+	// ClientCertificate, if set, is shown to the server.
+	ClientCertificate SecretID
+}
+
+// Secrets are the IDs that the inspection names.
+func (i Inspection) Secrets() []SecretID {
+	return slices.DeleteFunc([]SecretID{i.Certificate, i.ClientCA, i.TrustedCA, i.ClientCertificate},
+		func(id SecretID) bool { return id == "" })
+}
+
+// sealed is how NodePolicy.Reveal marks an inspection whose secrets are not there: nothing
+// gets through it, whatever other rules say of its names.
+const sealed SecretID = "sealed"
+
+// Sealed says whether the rule inspects and its secrets are not there.
+func (r TLSRule) Sealed() bool { return r.Inspect.Certificate == sealed }
+
+// Inspects says whether the rule looks into its connections.
+func (r TLSRule) Inspects() bool { return r.Inspect != Inspection{} }
 
 // ServerName is a name or pattern in lower case, without a trailing dot: "*" in a label
 // stands for any characters of it, as a whole label for one label, and "**." at the
@@ -34,6 +67,9 @@ type TLSRequest struct {
 	// than one or that cannot be read.
 	ServerName string
 }
+
+// AnyServerName is the pattern of every name that a host can have.
+const AnyServerName ServerName = "**"
 
 const (
 	anyLabel  = `[-a-z0-9_]+`
@@ -48,6 +84,9 @@ func (n ServerName) Exact() bool { return !strings.Contains(string(n), "*") }
 // Expression is the pattern as an RE2 expression over a whole name in lower case and
 // without a trailing dot.
 func (n ServerName) Expression() string {
+	if n == AnyServerName { // the last label is no number: a name is no address
+		return `(?:` + anyLabel + `\.)*` + anyInside + `[-a-z_]` + anyInside
+	}
 	rest, many := strings.CutPrefix(string(n), "**.")
 	var b strings.Builder
 	if many {
@@ -90,10 +129,17 @@ func NormalizeServerName(name string) string {
 // IsTLS says whether the class judges TLS connections.
 func (c Class) IsTLS() bool { return c.Kind == KindTLS }
 
-// DecideTLS judges a connection by a class's names; nil stands for one that is not TLS.
+// DecideTLS judges a connection by a class's names; nil stands for one that is not TLS. A
+// connection that is inspected is Redirected: the HTTP rules judge what is inside.
 func (c Class) DecideTLS(req *TLSRequest) Decision {
 	if req != nil {
-		if rule, ok := c.tlsRule(NormalizeServerName(req.ServerName)); ok {
+		rule, ok := c.tlsRule(NormalizeServerName(req.ServerName))
+		switch {
+		case ok && rule.Sealed():
+			return Decision{Verdict: Denied, Reason: "a secret of the rule is missing"}
+		case ok && rule.Inspects():
+			return Decision{Verdict: Redirected, Rule: rule.ID, Reason: "layer 7 rules decide"}
+		case ok:
 			return Decision{Verdict: Forwarded, Rule: rule.ID, Reason: "allowed by rule"}
 		}
 	}
@@ -106,16 +152,48 @@ func (c Class) DecideTLS(req *TLSRequest) Decision {
 	return refuse(c.Audit, RuleID{}, "no rule matched")
 }
 
-// tlsRule returns the rule that allows a name: one that spells it out before patterns.
+// tlsRule returns the rule that a name's connections go by: one that inspects before one
+// that does not, as its denies must hold, and one that spells the name out before patterns.
 func (c Class) tlsRule(name string) (TLSRule, bool) {
-	for _, exact := range []bool{true, false} {
-		for _, r := range c.TLS {
-			if slices.ContainsFunc(r.Names, func(n ServerName) bool { return n.Exact() == exact && n.matches(name) }) {
-				return r, true
+	for _, inspects := range []bool{true, false} {
+		for _, exact := range []bool{true, false} {
+			for _, r := range c.TLS {
+				if r.Inspects() == inspects && slices.ContainsFunc(r.Names, func(n ServerName) bool { return n.Exact() == exact && n.matches(name) }) {
+					return r, true
+				}
 			}
 		}
 	}
 	return TLSRule{}, false
+}
+
+// nameHolds says whether the rule is about connections to that name.
+func (r HTTPRule) nameHolds(name string) bool {
+	return len(r.Names) == 0 || slices.ContainsFunc(r.Names, func(n ServerName) bool { return n.matches(NormalizeServerName(name)) })
+}
+
+// insideTLS are the rules of a class on what is inside of TLS. Where one rule inspects a
+// name, the others that pass it on allow everything inside.
+func insideTLS(tls []TLSRule, l7 []*rule) []HTTPRule {
+	var out []HTTPRule
+	if !slices.ContainsFunc(tls, TLSRule.Inspects) {
+		return nil
+	}
+	for _, r := range tls {
+		if !r.Inspects() {
+			out = append(out, HTTPRule{ID: r.ID, Names: r.Names})
+		}
+	}
+	for _, r := range l7 {
+		if t, ok := r.l7.(*TLS); ok {
+			for _, h := range t.HTTP {
+				h.Names = t.Rule.Names
+				out = append(out, h)
+			}
+		}
+	}
+	slices.SortFunc(out, func(a, b HTTPRule) int { return CompareRuleIDs(a.ID, b.ID) })
+	return slices.CompactFunc(out, func(a, b HTTPRule) bool { return a.ID == b.ID })
 }
 
 // MaxClassNames is how many server names one class can have: each is a part of Envoy's listener.
@@ -129,6 +207,7 @@ func (f *folder) tls(c *Class, l7 []*rule) {
 		}
 	}
 	slices.SortFunc(c.TLS, func(a, b TLSRule) int { return CompareRuleIDs(a.ID, b.ID) })
+	c.HTTP = append(c.HTTP, insideTLS(c.TLS, l7)...)
 	if _, made := f.classes[c.ID]; made {
 		return
 	}

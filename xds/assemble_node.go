@@ -133,8 +133,9 @@ func httpFromProto(in *septumpb.HTTPRule) (policy.HTTPRule, error) {
 	path, errPath := matchFromProto("path", in.GetPath())
 	methods, errMethods := matchesFromProto("methods", in.GetMethods())
 	hosts, errHosts := matchesFromProto("hosts", in.GetHosts())
-	out := policy.HTTPRule{ID: id, Action: policy.Action(action), Audit: in.GetAudit(), Methods: methods, Path: path, Hosts: hosts}
-	if err := errors.Join(errID, errAction, errPath, errMethods, errHosts, atMost("headers", len(in.GetHeaders()), maxList)); err != nil {
+	names, errNames := namesFromProto(in.GetNames())
+	out := policy.HTTPRule{ID: id, Action: policy.Action(action), Audit: in.GetAudit(), Methods: methods, Path: path, Hosts: hosts, Names: names}
+	if err := errors.Join(errID, errAction, errPath, errMethods, errHosts, errNames, atMost("headers", len(in.GetHeaders()), maxList)); err != nil {
 		return out, err
 	}
 	for i, h := range in.GetHeaders() {

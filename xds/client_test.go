@@ -50,7 +50,7 @@ func TestAChangeSendsOnlyWhatDiffers(t *testing.T) {
 	}
 	o.publish(edited(samplePolicy("node1"), "/other")) // nothing new
 	o.with(func() {
-		if diff := cmp.Diff(map[string][]int{"node1 " + NodeType: {7, 2}, "node1 " + ClusterType: {7}}, o.pushed); diff != "" {
+		if diff := cmp.Diff(map[string][]int{"node1 " + NodeType: {8, 2}, "node1 " + ClusterType: {7}}, o.pushed); diff != "" {
 			t.Errorf("other responses (-want +got):\n%s", diff)
 		}
 	})

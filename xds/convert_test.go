@@ -36,7 +36,11 @@ func samplePolicy(node string) policy.NodePolicy {
 			ID: rule, Action: policy.Deny, Methods: []policy.StringMatch{{Kind: policy.MatchExact, Value: "GET"}},
 			Path: policy.StringMatch{Kind: policy.MatchRegex, Value: "/data(/.*)?"}, Hosts: []policy.StringMatch{{Kind: policy.MatchPrefix, Value: "a"}},
 			Headers: []policy.HeaderMatch{{Name: "x-token", Value: policy.StringMatch{}}, {Name: "x-user", Value: policy.StringMatch{Kind: policy.MatchExact, Value: "a"}, Mismatch: policy.MismatchReplace}},
-		}}}, {ID: "names", Kind: policy.KindDNS, Direction: policy.Egress, DNS: []policy.DNSRule{{ID: rule, Name: "*.example.com"}}}},
+		}}}, {ID: "inside", Kind: policy.KindTLS, TLS: []policy.TLSRule{{ID: rule, Names: []policy.ServerName{"a.example", "**"},
+			Inspect: policy.Inspection{Certificate: "certificate/a", ClientCA: "ca/b", TrustedCA: "ca/c", ClientCertificate: "certificate/d"}},
+			{ID: rule, Names: []policy.ServerName{"b.example"}}},
+			HTTP: []policy.HTTPRule{{ID: rule, Names: []policy.ServerName{"a.example"}, Headers: []policy.HeaderMatch{{Name: "x", Secret: "header/s"}}}}},
+			{ID: "names", Kind: policy.KindDNS, Direction: policy.Egress, DNS: []policy.DNSRule{{ID: rule, Name: "*.example.com"}}}},
 		Applied: []policy.AppliedPolicy{{Ref: ref, UID: "p1", Generation: 7}},
 		Addresses: []policy.Address{
 			{Prefix: netip.MustParsePrefix("10.99.0.11/32"), Identity: policy.IdentityHost, Node: node},

@@ -8,24 +8,49 @@ import (
 )
 
 func tlsToProto(r policy.TLSRule) *septumpb.TLSRule {
-	out := &septumpb.TLSRule{Id: ruleToProto(r.ID)}
-	for _, n := range r.Names {
-		out.Names = append(out.Names, string(n))
+	out := &septumpb.TLSRule{Id: ruleToProto(r.ID), Names: namesToProto(r.Names)}
+	if i := r.Inspect; r.Inspects() {
+		out.Inspect = &septumpb.Inspection{Certificate: string(i.Certificate), ClientCa: string(i.ClientCA),
+			TrustedCa: string(i.TrustedCA), ClientCertificate: string(i.ClientCertificate)}
+	}
+	return out
+}
+
+func namesToProto(in []policy.ServerName) []string {
+	var out []string
+	for _, n := range in {
+		out = append(out, string(n))
 	}
 	return out
 }
 
 func tlsFromProto(in *septumpb.TLSRule) (policy.TLSRule, error) {
 	id, errID := ruleFromProto(in.GetId())
-	out := policy.TLSRule{ID: id}
-	if err := errors.Join(errID, atMost("names", len(in.GetNames()), policy.MaxClassNames)); err != nil {
-		return out, err
-	}
-	for _, n := range in.GetNames() {
-		if err := errors.Join(notEmpty("names", n), atMost("names", len(n), maxServerName)); err != nil {
-			return out, err
+	names, errNames := namesFromProto(in.GetNames())
+	out := policy.TLSRule{ID: id, Names: names}
+	if i := in.GetInspect(); i != nil {
+		out.Inspect = policy.Inspection{
+			Certificate: policy.SecretID(i.GetCertificate()), ClientCA: policy.SecretID(i.GetClientCa()),
+			TrustedCA: policy.SecretID(i.GetTrustedCa()), ClientCertificate: policy.SecretID(i.GetClientCertificate()),
 		}
-		out.Names = append(out.Names, policy.ServerName(n))
+		if err := errors.Join(notEmpty("certificate", i.GetCertificate()), text("client_ca", i.GetClientCa()),
+			text("trusted_ca", i.GetTrustedCa()), text("client_certificate", i.GetClientCertificate())); err != nil {
+			return out, err // without its certificate it would be passed on
+		}
+	}
+	return out, errors.Join(errID, errNames)
+}
+
+func namesFromProto(in []string) ([]policy.ServerName, error) {
+	if err := atMost("names", len(in), policy.MaxClassNames); err != nil {
+		return nil, err
+	}
+	var out []policy.ServerName
+	for _, n := range in {
+		if err := errors.Join(notEmpty("names", n), atMost("names", len(n), maxServerName)); err != nil {
+			return nil, err
+		}
+		out = append(out, policy.ServerName(n))
 	}
 	return out, nil
 }

@@ -9,7 +9,7 @@ package v1alpha1
 // +kubebuilder:validation:XValidation:rule="!(has(self.icmp) && has(self.ports))",message="icmp and ports cannot be in one rule; write two rules",fieldPath=".icmp"
 // +kubebuilder:validation:XValidation:rule="has(self.from) || has(self.ports) || has(self.icmp)",message="an empty rule would be read as everyone by some and as nobody by others; for everyone write `from: [{entities: [all]}]`, to refuse everything set spec.defaultDeny"
 // +kubebuilder:validation:XValidation:rule="!has(self.tls) || (has(self.ports) && self.ports.all(p, has(p.protocol) && p.protocol == 'TCP' && (has(p.port) || has(p.name))))",message="tls needs ports, each with `protocol: TCP` and a port or name",fieldPath=".ports"
-// +kubebuilder:validation:XValidation:rule="!(has(self.tls) && (has(self.http) || has(self.grpc)))",message="tls cannot be in one rule with http or grpc, which cannot look into TLS that is passed on",fieldPath=".tls"
+// +kubebuilder:validation:XValidation:rule="!(has(self.tls) && !has(self.tls.inspect) && (has(self.http) || has(self.grpc)))",message="http and grpc cannot look into TLS that is passed on: set tls.inspect, or leave out tls",fieldPath=".tls"
 // +kubebuilder:validation:XValidation:rule="!(has(self.action) && self.action == 'Deny' && has(self.tls))",message="a Deny rule cannot have tls",fieldPath=".action"
 type IngressRule struct {
 	// The peers that the rule is about, as alternatives. Without `from` the
@@ -32,7 +32,7 @@ type IngressRule struct {
 // +kubebuilder:validation:XValidation:rule="!(has(self.icmp) && has(self.ports))",message="icmp and ports cannot be in one rule; write two rules",fieldPath=".icmp"
 // +kubebuilder:validation:XValidation:rule="has(self.to) || has(self.ports) || has(self.icmp)",message="an empty rule would be read as everyone by some and as nobody by others; for everyone write `to: [{entities: [all]}]`, to refuse everything set spec.defaultDeny"
 // +kubebuilder:validation:XValidation:rule="!has(self.tls) || (has(self.ports) && self.ports.all(p, has(p.protocol) && p.protocol == 'TCP' && (has(p.port) || has(p.name))))",message="tls needs ports, each with `protocol: TCP` and a port or name",fieldPath=".ports"
-// +kubebuilder:validation:XValidation:rule="!(has(self.tls) && (has(self.http) || has(self.grpc)))",message="tls cannot be in one rule with http or grpc, which cannot look into TLS that is passed on",fieldPath=".tls"
+// +kubebuilder:validation:XValidation:rule="!(has(self.tls) && !has(self.tls.inspect) && (has(self.http) || has(self.grpc)))",message="http and grpc cannot look into TLS that is passed on: set tls.inspect, or leave out tls",fieldPath=".tls"
 // +kubebuilder:validation:XValidation:rule="!(has(self.action) && self.action == 'Deny' && has(self.tls))",message="a Deny rule cannot have tls",fieldPath=".action"
 type EgressRule struct {
 	// The destinations that the rule is about, as alternatives. Without `to`

@@ -1,8 +1,8 @@
 package v1alpha1
 
 // TLSRule describes TLS connections by the server name (SNI) that the client
-// asks for in the clear. The connections are passed on as they are: nothing
-// inside of them is looked at.
+// asks for in the clear. Without inspect the connections are passed on as
+// they are: nothing inside of them is looked at.
 type TLSRule struct {
 	// The names, as alternatives. `*` stands for any characters of one label
 	// (`*.example.com` is www.example.com, neither example.com nor
@@ -13,6 +13,12 @@ type TLSRule struct {
 	// +kubebuilder:validation:MaxItems=256
 	// +listType=set
 	ServerNames []ServerName `json:"serverNames"`
+
+	// Look into the connections: the rule's http or grpc entries judge the
+	// requests inside; without entries every request is allowed. Anything
+	// inside that is not HTTP is refused.
+	// +optional
+	Inspect *TLSInspection `json:"inspect,omitempty"`
 }
 
 // ServerName is the name of a TLS server, or a pattern for such names.
@@ -21,3 +27,43 @@ type TLSRule struct {
 // +kubebuilder:validation:MaxLength=255
 // +kubebuilder:validation:Pattern=`^([*][*][.])?([-a-zA-Z0-9_*]+[.])*[-a-zA-Z0-9_]*[-a-zA-Z_][-a-zA-Z0-9_]*[.]?$`
 type ServerName string
+
+// TLSInspection says how TLS is ended at the proxy and begun again, so that
+// the rule's http or grpc entries judge what is inside. The server is
+// verified: its certificate must be signed by serverCA and be for the name
+// that the client asked for. The Secrets are in the policy's namespace, or in
+// one that the administrator shares; while one cannot be used, the names are
+// refused and the condition ResolvedRefs says why. A Secret that changes acts
+// on new connections.
+type TLSInspection struct {
+	// The certificate that clients are shown, with its key: a Secret with
+	// tls.crt and tls.key. Clients must trust who signed it.
+	Certificate SecretReference `json:"certificate"`
+
+	// Who must have signed the server's certificate: a Secret with ca.crt.
+	ServerCA SecretReference `json:"serverCA"`
+
+	// Who must have signed the certificate that clients must show: a Secret
+	// with ca.crt. Without it clients are not asked for one.
+	// +optional
+	ClientCA *SecretReference `json:"clientCA,omitempty"`
+
+	// The certificate that is shown to the server: a Secret with tls.crt and
+	// tls.key. The client's own cannot be.
+	// +optional
+	ClientCertificate *SecretReference `json:"clientCertificate,omitempty"`
+}
+
+// SecretReference names a Secret.
+type SecretReference struct {
+	// The Secret's name.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name"`
+
+	// The Secret's namespace; the policy's if left out. A cluster-wide policy
+	// must say it.
+	// +optional
+	// +kubebuilder:validation:MaxLength=63
+	Namespace string `json:"namespace,omitempty"`
+}

@@ -108,8 +108,6 @@ func (s *scope) portRule(r *policy.Rule, in *ciliumv2.PortRule, deny bool) bool 
 		name, instead string
 		set           bool
 	}{
-		{"terminatingTLS", "rules on requests inside of TLS", in.TerminatingTLS != nil},
-		{"originatingTLS", "rules on requests inside of TLS", in.OriginatingTLS != nil},
 		{"listener", "listeners of an Envoy configuration", in.Listener != nil},
 	} {
 		if f.set {
@@ -117,11 +115,13 @@ func (s *scope) portRule(r *policy.Rule, in *ciliumv2.PortRule, deny bool) bool 
 			broken = true
 		}
 	}
-	if in.ServerNames != nil && kind != "" {
-		s.invalid(path+".serverNames", "%s rules cannot look into TLS that is passed on: the ports allow nothing; leave out rules or serverNames", kind)
+	inspects := in.TerminatingTLS != nil || in.OriginatingTLS != nil
+	tls := inspects || in.ServerNames != nil
+	if tls && !inspects && kind != "" || inspects && kind != "" && kind != "http" {
+		s.invalid(path+".rules", "%s rules cannot look into this TLS: the ports allow nothing; leave out serverNames, or set terminatingTLS and originatingTLS for http rules", kind)
 		broken = true
 	}
-	ports, good := s.ciliumPorts(in.Ports, path+".ports", kind == "http" || in.ServerNames != nil)
+	ports, good := s.ciliumPorts(in.Ports, path+".ports", kind == "http" || tls)
 	if len(in.Ports) == 0 {
 		s.invalid(path+".ports", "an entry without ports is about no port; \"0\" is every port")
 		good = false
@@ -133,20 +133,20 @@ func (s *scope) portRule(r *policy.Rule, in *ciliumv2.PortRule, deny bool) bool 
 		}
 		return true
 	}
-	if in.ServerNames != nil {
-		var some bool
-		r.L7, some = tlsPart(r.ID, serverNames(s, in.ServerNames, path+".serverNames"))
-		broken = broken || !some
-	}
 	if kind == "http" {
-		if in.TerminatingTLS == nil {
+		if !inspects {
 			s.warnTLSPorts(ports, path)
 		}
 		http := s.ciliumHTTP(in.Rules.HTTP, path+".rules.http")
 		if len(http.Rules) == 0 {
-			return false
+			broken = true
 		}
 		r.L7 = http
+	}
+	if tls {
+		part, some := s.ciliumTLS(r, in, path)
+		broken = broken || !some
+		r.L7 = part
 	}
 	r.Ports = ports
 	return !broken && len(ports) > 0

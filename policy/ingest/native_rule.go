@@ -35,8 +35,8 @@ func (s *scope) nativeRule(in *v1alpha1.TrafficRule, who peers, named bool, path
 	case in.HTTP != nil && in.GRPC != nil:
 		wrong(".grpc", "http and grpc cannot be in one rule; write two rules")
 	}
-	if in.TLS != nil && (in.HTTP != nil || in.GRPC != nil) {
-		wrong(".tls", "tls cannot be in one rule with http or grpc, which cannot look into TLS that is passed on; write two rules, for different ports")
+	if in.TLS != nil && in.TLS.Inspect == nil && (in.HTTP != nil || in.GRPC != nil) {
+		wrong(".tls", "http and grpc cannot look into TLS that is passed on; set tls.inspect, or leave out tls")
 	}
 	if in.Ports != nil && in.ICMP != nil {
 		wrong(".icmp", "icmp and ports cannot be in one rule; write two rules")
@@ -64,19 +64,22 @@ func (s *scope) nativeRule(in *v1alpha1.TrafficRule, who peers, named bool, path
 		}
 		return []policy.Rule{r}
 	}
-	if in.TLS != nil {
-		tls, some := tlsPart(r.ID, serverNames(s, in.TLS.ServerNames, path+".tls.serverNames"))
-		tls.Audit = in.Mode == v1alpha1.ModeAudit
-		broken = broken || !some
-		r.L7 = tls
-	} else if l7 {
-		s.warnTLSPorts(ports, path)
+	if in.HTTP != nil || in.GRPC != nil {
+		if in.TLS == nil {
+			s.warnTLSPorts(ports, path)
+		}
 		http := &policy.HTTP{Rules: append(s.nativeHTTP(in.HTTP, path+".http"), s.nativeGRPC(in.GRPC, path+".grpc")...)}
 		broken = broken || len(http.Rules) == 0
 		if in.Mode == v1alpha1.ModeAudit {
 			auditHTTP(http)
 		}
 		r.L7 = http
+	}
+	if in.TLS != nil {
+		tls, some := s.nativeTLS(&r, in.TLS, path+".tls")
+		tls.Audit = in.Mode == v1alpha1.ModeAudit
+		broken = broken || !some
+		r.L7 = tls
 	}
 	r.AnyPeer, r.Ports = who.any, ports
 	if !who.any {

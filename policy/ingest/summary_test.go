@@ -33,6 +33,12 @@ func summary(s policy.Snapshot, problems []policy.Problem) string {
 					line("      %s %s%s: %s %s", either(r.Action == policy.Deny, "deny", "allow"), r.ID.Path, name, peersText(r), portsText(r.Ports))
 					if tls, ok := r.L7.(*policy.TLS); ok {
 						line("        names %q", tls.Rule.Names)
+						if tls.Rule.Inspects() {
+							line("        inspect %q", tls.Rule.Inspect.Secrets())
+						}
+						for _, h := range tls.HTTP {
+							line("        %s", httpText(h))
+						}
 					}
 					if http, ok := r.L7.(*policy.HTTP); ok {
 						for _, h := range http.Rules {

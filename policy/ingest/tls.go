@@ -1,8 +1,11 @@
 package ingest
 
 import (
+	"slices"
 	"strings"
 
+	ciliumv2 "github.com/septum-dev/septum/api/cilium/v2"
+	"github.com/septum-dev/septum/api/v1alpha1"
 	"github.com/septum-dev/septum/policy"
 )
 
@@ -56,7 +59,42 @@ func wrongServerName(name string) string {
 	return ""
 }
 
-// tlsPart makes an L7 part of a rule's names; false if they allow nothing.
-func tlsPart(id policy.RuleID, names []policy.ServerName) (*policy.TLS, bool) {
-	return &policy.TLS{Rule: policy.TLSRule{ID: id, Names: names}}, len(names) > 0
+// ciliumTLS makes an L7 part of a rule's names and inspection, and of the HTTP rules that it
+// has; false if it allows nothing. Without names, a rule that inspects is about every name.
+func (s *scope) ciliumTLS(r *policy.Rule, in *ciliumv2.PortRule, path string) (*policy.TLS, bool) {
+	out := &policy.TLS{Rule: policy.TLSRule{ID: r.ID}}
+	good := true
+	if in.TerminatingTLS != nil || in.OriginatingTLS != nil {
+		var usable bool
+		out.Rule.Inspect, usable = s.ciliumInspection(in, path)
+		good = usable
+		out.Rule.Names = []policy.ServerName{policy.AnyServerName}
+		out.HTTP = insideOf(r)
+	}
+	if in.ServerNames != nil {
+		out.Rule.Names = serverNames(s, in.ServerNames, path+".serverNames")
+	}
+	return out, good && len(out.Rule.Names) > 0
+}
+
+// nativeTLS is ciliumTLS for a native rule.
+func (s *scope) nativeTLS(r *policy.Rule, in *v1alpha1.TLSRule, path string) (*policy.TLS, bool) {
+	out := &policy.TLS{Rule: policy.TLSRule{ID: r.ID, Names: serverNames(s, in.ServerNames, path+".serverNames")}}
+	good := true
+	if in.Inspect != nil {
+		out.HTTP = insideOf(r)
+		out.Rule.Inspect, good = s.nativeInspection(in.Inspect, path+".inspect")
+		// Without its secrets the rule allows nothing; with denies in it, its names are refused,
+		// so that no other rule passes on what should be denied inside.
+		good = good || slices.ContainsFunc(out.HTTP, func(h policy.HTTPRule) bool { return h.Action == policy.Deny })
+	}
+	return out, good && len(out.Rule.Names) > 0
+}
+
+// insideOf are the HTTP rules for what is inside of TLS; without any, one that allows everything.
+func insideOf(r *policy.Rule) []policy.HTTPRule {
+	if http, ok := r.L7.(*policy.HTTP); ok {
+		return http.Rules
+	}
+	return []policy.HTTPRule{{ID: r.ID}}
 }

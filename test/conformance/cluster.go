@@ -201,7 +201,7 @@ func (c *cluster) service(key string, set map[string]string) error {
 	return c.name("service:"+key, set["ip"])
 }
 
-// secret makes a Secret of key=value words.
+// secret makes a Secret of key=value words; certificate=name,name makes tls.crt, tls.key and ca.crt.
 func (c *cluster) secret(key string, words []string) error {
 	namespace, name, ok := strings.Cut(key, "/")
 	if !ok {
@@ -210,7 +210,15 @@ func (c *cluster) secret(key string, words []string) error {
 	s := corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}, Data: map[string][]byte{}}
 	for _, w := range words {
 		entry, value, _ := strings.Cut(w, "=")
-		s.Data[entry] = []byte(value)
+		if entry != "certificate" {
+			s.Data[entry] = []byte(value)
+			continue
+		}
+		cert, private, err := selfSigned(strings.Split(value, ",")...)
+		if err != nil {
+			return err
+		}
+		s.Data["tls.crt"], s.Data["tls.key"], s.Data["ca.crt"] = cert, private, cert
 	}
 	c.objects.Secrets = append(c.objects.Secrets, s)
 	return nil

@@ -83,6 +83,9 @@ func eventFor(entry *logdatav3.HTTPAccessLogEntry, d policy.Direction) policy.Ev
 			Latency: latency(common),
 		},
 	}
+	if tls := common.GetTlsProperties(); tls != nil {
+		event.TLS = &policy.TLSEvent{ServerName: cut(tls.GetTlsSniHostname())}
+	}
 	event.HTTP.Mismatched = slices.Sorted(maps.Keys(common.GetMetadata().GetFilterMetadata()[headersFilter].GetFields()))
 	event.Verdict, event.Rule, event.DropReason = verdictOf(common)
 	return event

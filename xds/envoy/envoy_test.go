@@ -37,6 +37,7 @@ type realEnvoy struct {
 	pid      int
 	events   chan policy.Event
 	numbers  policy.Numbers
+	secrets  []policy.Secret
 }
 
 // envoyBinary fails the test where there is no Envoy: nothing else can show that a
@@ -172,7 +173,7 @@ func (e *realEnvoy) plain(t testing.TB, set Set) Set {
 		}
 		out.Clusters = append(out.Clusters, c)
 	}
-	out.Routes = set.Routes
+	out.Routes, out.Secrets, out.Sealed = set.Routes, set.Secrets, set.Sealed
 	return out
 }
 
@@ -214,7 +215,7 @@ func (e *realEnvoy) setFor(t testing.TB, classes ...policy.Class) (Set, map[poli
 		}
 		addrs[c.ID] = fmt.Sprintf("127.0.0.1:%d", e.numbers.Classes[c.ID])
 	}
-	set, err := Resources(policy.NodePolicy{Node: "n1", Classes: classes}, e.numbers)
+	set, err := Resources(policy.NodePolicy{Node: "n1", Classes: classes, Secrets: e.secrets}, e.numbers)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,6 +22,13 @@ type text = xdsmatcherv3.StringMatcher
 // conditionsFor returns what must hold beside the path.
 func conditionsFor(rule policy.HTTPRule) []*predicate {
 	var out []*predicate
+	if len(rule.Names) > 0 {
+		var names []*predicate
+		for _, n := range rule.Names {
+			names = append(names, serverNameMatches(nameText(n)))
+		}
+		out = append(out, or(names...))
+	}
 	if len(rule.Methods) > 0 {
 		out = append(out, methodFor(rule.Methods))
 	}

@@ -11,6 +11,7 @@ import (
 	clusterv3 "github.com/envoyproxy/go-control-plane/envoy/config/cluster/v3"
 	listenerv3 "github.com/envoyproxy/go-control-plane/envoy/config/listener/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
+	tlsv3 "github.com/envoyproxy/go-control-plane/envoy/extensions/transport_sockets/tls/v3"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 
@@ -22,6 +23,7 @@ type Set struct {
 	Clusters  []*clusterv3.Cluster
 	Listeners []*listenerv3.Listener
 	Routes    []*routev3.RouteConfiguration
+	Secrets   []*tlsv3.Secret
 	// Sealed are the names of resources that hold secrets: Envoy's words about them, which
 	// quote them, are not repeated.
 	Sealed map[string]bool
@@ -51,7 +53,7 @@ func Resources(np policy.NodePolicy, n policy.Numbers) (Set, error) {
 		}
 		ports[port] = class.ID
 		if class.IsTLS() {
-			set.Listeners = append(set.Listeners, tlsListenerFor(class, port))
+			set.addTLS(class, port)
 			continue
 		}
 		set.Listeners = append(set.Listeners, listenerFor(class.ID, class.Direction, port))
@@ -60,7 +62,9 @@ func Resources(np policy.NodePolicy, n policy.Numbers) (Set, error) {
 			set.Sealed[ListenerName(class.ID)] = true
 		}
 	}
+	set.addSecrets(np)
 	slices.SortFunc(set.Listeners, func(a, b *listenerv3.Listener) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(set.Clusters, func(a, b *clusterv3.Cluster) int { return cmp.Compare(a.Name, b.Name) })
 	slices.SortFunc(set.Routes, func(a, b *routev3.RouteConfiguration) int { return cmp.Compare(a.Name, b.Name) })
 	return set, errors.Join(problems...)
 }
@@ -78,6 +82,34 @@ func (s Set) IPv4Only() Set {
 	return s
 }
 
+// addTLS adds a class of TLS: its listener, and what its inspected connections need.
+func (s *Set) addTLS(class policy.Class, port uint16) {
+	ways := inspections(class)
+	s.Listeners = append(s.Listeners, tlsListenerFor(class, ways, port))
+	for _, way := range ways {
+		routes := inspectRoutes(class, way)
+		s.Routes = append(s.Routes, routes)
+		s.Sealed[routes.Name] = len(class.Secrets()) > 0
+		for _, c := range inspectClusters(class.Direction, way) {
+			if !slices.ContainsFunc(s.Clusters, func(o *clusterv3.Cluster) bool { return o.Name == c.Name }) {
+				s.Clusters = append(s.Clusters, c)
+			}
+		}
+		for _, id := range way.Secrets() {
+			s.Sealed[string(id)] = true
+		}
+	}
+}
+
+// addSecrets adds the secrets that were named while the classes were added, by name.
+func (s *Set) addSecrets(np policy.NodePolicy) {
+	for _, secret := range np.Secrets {
+		if s.Sealed[string(secret.ID)] {
+			s.Secrets = append(s.Secrets, secretFor(secret))
+		}
+	}
+}
+
 // Version is the hash of the whole set.
 func (s Set) Version() string { return targetFor(s).version }
 
@@ -86,10 +118,11 @@ const (
 	clusterType  = "type.googleapis.com/envoy.config.cluster.v3.Cluster"
 	listenerType = "type.googleapis.com/envoy.config.listener.v3.Listener"
 	routeType    = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
+	secretType   = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
 )
 
 // kinds is never changed.
-var kinds = [...]string{clusterType, listenerType, routeType} //nolint:gochecknoglobals // a list in order cannot be a constant
+var kinds = [...]string{clusterType, secretType, listenerType, routeType} //nolint:gochecknoglobals // a list in order cannot be a constant
 
 // resource is one resource as it is sent. Its version is the hash of its bytes.
 type resource struct {
@@ -109,6 +142,10 @@ func (s Set) resources(kind string) []resource {
 	case listenerType:
 		for _, l := range s.Listeners {
 			out = append(out, resourceFor(l.Name, l))
+		}
+	case secretType:
+		for _, secret := range s.Secrets {
+			out = append(out, resourceFor(secret.Name, secret))
 		}
 	case routeType:
 		for _, r := range s.Routes {

@@ -99,7 +99,7 @@ func (st *stream) receive(req *discoveryv3.DeltaDiscoveryRequest) {
 	sub, known := st.types[req.TypeUrl]
 	if !known {
 		sub = &subscription{
-			wildcard: req.TypeUrl != routeType,
+			wildcard: req.TypeUrl == clusterType || req.TypeUrl == listenerType,
 			names:    map[string]bool{},
 			has:      map[string]string{},
 			refused:  map[string]refusal{},
@@ -174,7 +174,7 @@ func (st *stream) send() error {
 			clear(sub.refused) // what was refused once, as for a port in use, may be taken now
 		}
 	}
-	for _, kind := range []string{clusterType, routeType, listenerType} {
+	for _, kind := range []string{clusterType, secretType, routeType, listenerType} {
 		if sent, err := st.update(t, kind); sent || err != nil {
 			return err
 		}
@@ -190,7 +190,9 @@ func (st *stream) send() error {
 			case sub.has[name] == r.version:
 			case sub.refused[name].version == r.version:
 				refused[name] = sub.refused[name].words
-			case kind == routeType && refused[name] != "" && !sub.names[name]:
+			case kind == secretType && !sub.names[name]:
+				// What asks for it asks when it comes, and is not ready before it has it.
+			case kind == routeType && refused[listenerOf(name)] != "" && !sub.names[name]:
 				// Envoy asks for no rules of a listener that it refused.
 			default:
 				return nil // not asked for yet, as a new listener's rules are

@@ -37,14 +37,14 @@ const (
 	helloTimeout = 2 * time.Second
 )
 
-// tlsListenerFor is listenerFor for a class of TLS.
-func tlsListenerFor(class policy.Class, port uint16) *listenerv3.Listener {
+// tlsListenerFor is listenerFor for a class of TLS, with those ways of inspecting.
+func tlsListenerFor(class policy.Class, ways []policy.Inspection, port uint16) *listenerv3.Listener {
 	out := listenerFor(class.ID, class.Direction, port)
 	out.ListenerFilters = append(out.ListenerFilters, &listenerv3.ListenerFilter{
 		Name:       tlsInspector,
 		ConfigType: &listenerv3.ListenerFilter_TypedConfig{TypedConfig: anyFor(&tlsinspectorv3.TlsInspector{})},
 	})
-	out.FilterChains, out.FilterChainMatcher = tlsChains(class)
+	out.FilterChains, out.FilterChainMatcher = tlsChains(class, ways)
 	out.AccessLog = refusalLog(class.Direction)
 	if rest, ok := restOf(class); ok {
 		// A server that speaks first is no TLS server, and its client says nothing to inspect.
@@ -67,48 +67,73 @@ func restOf(class policy.Class) (string, bool) {
 	return "", false
 }
 
-// tlsChains are a chain for each name, and the matcher that finds it: names that are spelt
-// out by one look-up, and then patterns in turn.
-func tlsChains(class policy.Class) ([]*listenerv3.FilterChain, *matcher) {
-	rules := map[policy.ServerName]policy.RuleID{}
-	var names []policy.ServerName
+// tlsChains are a chain for each way of inspecting and for each name that is passed on, and
+// the matcher that finds them: first what is inspected, as its denies must hold.
+func tlsChains(class policy.Class, ways []policy.Inspection) ([]*listenerv3.FilterChain, *matcher) {
+	var inspected, passed finder
+	var chains []*listenerv3.FilterChain
+	for _, way := range ways {
+		chains = append(chains, inspectChain(class, way))
+	}
 	for _, r := range class.TLS {
 		for _, n := range r.Names {
-			if _, known := rules[n]; !known {
-				rules[n] = r.ID
-				names = append(names, n)
+			switch {
+			case r.Sealed(): // the name goes nowhere, also not by another rule
+				inspected.add(n, noChain)
+			case r.Inspects():
+				inspected.add(n, inspectionName(r.Inspect))
+			case passed.add(n, string(n)):
+				chains = append(chains, passChain(string(n), class.Direction, encodeRule(r.ID)))
 			}
 		}
-	}
-	var chains []*listenerv3.FilterChain
-	exacts := map[string]*onMatch{}
-	var patterns []*xdsmatcherv3.Matcher_MatcherList_FieldMatcher
-	for _, n := range names { // in the order of the rules: the first that matches decides
-		to := toChain(string(n))
-		if n.Exact() {
-			exacts[string(n)], exacts[string(n)+"."] = to, to
-		} else {
-			patterns = append(patterns, &xdsmatcherv3.Matcher_MatcherList_FieldMatcher{
-				Predicate: serverNameMatches(regexText(n.Expression() + `\.?`)), OnMatch: to,
-			})
-		}
-		chains = append(chains, passChain(string(n), class.Direction, encodeRule(rules[n])))
 	}
 	slices.SortFunc(chains, func(a, b *listenerv3.FilterChain) int {
 		return policy.CompareServerNames(policy.ServerName(a.Name), policy.ServerName(b.Name))
 	})
-	return chains, chainMatcher(exacts, patterns)
+	return chains, inspected.matcher(nest(passed.matcher(nil)))
 }
 
-// chainMatcher asks the map, and then the patterns. Without either, nothing is found.
-func chainMatcher(exacts map[string]*onMatch, patterns []*xdsmatcherv3.Matcher_MatcherList_FieldMatcher) *matcher {
-	var next *onMatch
-	if len(patterns) > 0 {
-		next = nest(&matcher{MatcherType: &xdsmatcherv3.Matcher_MatcherList_{
-			MatcherList: &xdsmatcherv3.Matcher_MatcherList{Matchers: patterns}}})
+// noChain is the name of no chain: what is sent there is refused.
+const noChain = "none"
+
+// finder finds chains by server names: those that are spelt out by one look-up, and then
+// patterns in turn. The first rule that has a name decides.
+type finder struct {
+	exacts   map[string]*onMatch
+	patterns []*xdsmatcherv3.Matcher_MatcherList_FieldMatcher
+	known    map[policy.ServerName]bool
+}
+
+// add says whether the name is new.
+func (f *finder) add(n policy.ServerName, chain string) bool {
+	if f.known == nil {
+		f.known, f.exacts = map[policy.ServerName]bool{}, map[string]*onMatch{}
 	}
+	if f.known[n] {
+		return false
+	}
+	f.known[n] = true
+	to := toChain(chain)
+	if n.Exact() {
+		f.exacts[string(n)], f.exacts[string(n)+"."] = to, to
+		return true
+	}
+	f.patterns = append(f.patterns, &xdsmatcherv3.Matcher_MatcherList_FieldMatcher{Predicate: serverNameMatches(nameText(n)), OnMatch: to})
+	return true
+}
+
+// nameText compares a name without a trailing dot; Envoy has it in lower case.
+func nameText(n policy.ServerName) *text { return regexText(n.Expression() + `\.?`) }
+
+// matcher asks the map, the patterns, and then what is next.
+func (f *finder) matcher(next *onMatch) *matcher {
+	if len(f.patterns) > 0 {
+		next = nest(&matcher{OnNoMatch: next, MatcherType: &xdsmatcherv3.Matcher_MatcherList_{
+			MatcherList: &xdsmatcherv3.Matcher_MatcherList{Matchers: f.patterns}}})
+	}
+	exacts := f.exacts
 	if len(exacts) == 0 {
-		exacts = map[string]*onMatch{"": toChain("none")} // no chain has that name
+		exacts = map[string]*onMatch{noChain + ".": toChain(noChain)} // a map cannot be empty
 	}
 	return &matcher{
 		MatcherType: &xdsmatcherv3.Matcher_MatcherTree_{MatcherTree: &xdsmatcherv3.Matcher_MatcherTree{

@@ -857,9 +857,11 @@ func (x *DNSRule) GetName() string {
 }
 
 type TLSRule struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            *RuleID                `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	Names         []string               `protobuf:"bytes,2,rep,name=names,proto3" json:"names,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    *RuleID                `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Names []string               `protobuf:"bytes,2,rep,name=names,proto3" json:"names,omitempty"`
+	// inspect is set where TLS is ended and begun again.
+	Inspect       *Inspection `protobuf:"bytes,3,opt,name=inspect,proto3" json:"inspect,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -908,6 +910,82 @@ func (x *TLSRule) GetNames() []string {
 	return nil
 }
 
+func (x *TLSRule) GetInspect() *Inspection {
+	if x != nil {
+		return x.Inspect
+	}
+	return nil
+}
+
+// Inspection names the secrets that it needs.
+type Inspection struct {
+	state             protoimpl.MessageState `protogen:"open.v1"`
+	Certificate       string                 `protobuf:"bytes,1,opt,name=certificate,proto3" json:"certificate,omitempty"`
+	ClientCa          string                 `protobuf:"bytes,2,opt,name=client_ca,json=clientCa,proto3" json:"client_ca,omitempty"`
+	TrustedCa         string                 `protobuf:"bytes,3,opt,name=trusted_ca,json=trustedCa,proto3" json:"trusted_ca,omitempty"`
+	ClientCertificate string                 `protobuf:"bytes,4,opt,name=client_certificate,json=clientCertificate,proto3" json:"client_certificate,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
+}
+
+func (x *Inspection) Reset() {
+	*x = Inspection{}
+	mi := &file_septum_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Inspection) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Inspection) ProtoMessage() {}
+
+func (x *Inspection) ProtoReflect() protoreflect.Message {
+	mi := &file_septum_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Inspection.ProtoReflect.Descriptor instead.
+func (*Inspection) Descriptor() ([]byte, []int) {
+	return file_septum_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *Inspection) GetCertificate() string {
+	if x != nil {
+		return x.Certificate
+	}
+	return ""
+}
+
+func (x *Inspection) GetClientCa() string {
+	if x != nil {
+		return x.ClientCa
+	}
+	return ""
+}
+
+func (x *Inspection) GetTrustedCa() string {
+	if x != nil {
+		return x.TrustedCa
+	}
+	return ""
+}
+
+func (x *Inspection) GetClientCertificate() string {
+	if x != nil {
+		return x.ClientCertificate
+	}
+	return ""
+}
+
 type KafkaRule struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            *RuleID                `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -923,7 +1001,7 @@ type KafkaRule struct {
 
 func (x *KafkaRule) Reset() {
 	*x = KafkaRule{}
-	mi := &file_septum_proto_msgTypes[10]
+	mi := &file_septum_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -935,7 +1013,7 @@ func (x *KafkaRule) String() string {
 func (*KafkaRule) ProtoMessage() {}
 
 func (x *KafkaRule) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[10]
+	mi := &file_septum_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -948,7 +1026,7 @@ func (x *KafkaRule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KafkaRule.ProtoReflect.Descriptor instead.
 func (*KafkaRule) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{10}
+	return file_septum_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *KafkaRule) GetId() *RuleID {
@@ -1009,14 +1087,16 @@ type HTTPRule struct {
 	Hosts   []*StringMatch         `protobuf:"bytes,5,rep,name=hosts,proto3" json:"hosts,omitempty"`
 	Headers []*HeaderMatch         `protobuf:"bytes,6,rep,name=headers,proto3" json:"headers,omitempty"`
 	// audit makes a deny rule report what it would have refused.
-	Audit         bool `protobuf:"varint,7,opt,name=audit,proto3" json:"audit,omitempty"`
+	Audit bool `protobuf:"varint,7,opt,name=audit,proto3" json:"audit,omitempty"`
+	// names are those of the inspected TLS connections that the rule is about.
+	Names         []string `protobuf:"bytes,22,rep,name=names,proto3" json:"names,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *HTTPRule) Reset() {
 	*x = HTTPRule{}
-	mi := &file_septum_proto_msgTypes[11]
+	mi := &file_septum_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1028,7 +1108,7 @@ func (x *HTTPRule) String() string {
 func (*HTTPRule) ProtoMessage() {}
 
 func (x *HTTPRule) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[11]
+	mi := &file_septum_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1041,7 +1121,7 @@ func (x *HTTPRule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HTTPRule.ProtoReflect.Descriptor instead.
 func (*HTTPRule) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{11}
+	return file_septum_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *HTTPRule) GetId() *RuleID {
@@ -1093,6 +1173,13 @@ func (x *HTTPRule) GetAudit() bool {
 	return false
 }
 
+func (x *HTTPRule) GetNames() []string {
+	if x != nil {
+		return x.Names
+	}
+	return nil
+}
+
 type StringMatch struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Kind          uint32                 `protobuf:"varint,1,opt,name=kind,proto3" json:"kind,omitempty"`
@@ -1103,7 +1190,7 @@ type StringMatch struct {
 
 func (x *StringMatch) Reset() {
 	*x = StringMatch{}
-	mi := &file_septum_proto_msgTypes[12]
+	mi := &file_septum_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1115,7 +1202,7 @@ func (x *StringMatch) String() string {
 func (*StringMatch) ProtoMessage() {}
 
 func (x *StringMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[12]
+	mi := &file_septum_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1128,7 +1215,7 @@ func (x *StringMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StringMatch.ProtoReflect.Descriptor instead.
 func (*StringMatch) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{12}
+	return file_septum_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *StringMatch) GetKind() uint32 {
@@ -1159,7 +1246,7 @@ type HeaderMatch struct {
 
 func (x *HeaderMatch) Reset() {
 	*x = HeaderMatch{}
-	mi := &file_septum_proto_msgTypes[13]
+	mi := &file_septum_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1171,7 +1258,7 @@ func (x *HeaderMatch) String() string {
 func (*HeaderMatch) ProtoMessage() {}
 
 func (x *HeaderMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[13]
+	mi := &file_septum_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1184,7 +1271,7 @@ func (x *HeaderMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeaderMatch.ProtoReflect.Descriptor instead.
 func (*HeaderMatch) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{13}
+	return file_septum_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *HeaderMatch) GetName() string {
@@ -1227,7 +1314,7 @@ type Secret struct {
 
 func (x *Secret) Reset() {
 	*x = Secret{}
-	mi := &file_septum_proto_msgTypes[14]
+	mi := &file_septum_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1239,7 +1326,7 @@ func (x *Secret) String() string {
 func (*Secret) ProtoMessage() {}
 
 func (x *Secret) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[14]
+	mi := &file_septum_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1252,7 +1339,7 @@ func (x *Secret) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Secret.ProtoReflect.Descriptor instead.
 func (*Secret) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{14}
+	return file_septum_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Secret) GetId() string {
@@ -1290,7 +1377,7 @@ type Address struct {
 
 func (x *Address) Reset() {
 	*x = Address{}
-	mi := &file_septum_proto_msgTypes[15]
+	mi := &file_septum_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1302,7 +1389,7 @@ func (x *Address) String() string {
 func (*Address) ProtoMessage() {}
 
 func (x *Address) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[15]
+	mi := &file_septum_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1315,7 +1402,7 @@ func (x *Address) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Address.ProtoReflect.Descriptor instead.
 func (*Address) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{15}
+	return file_septum_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Address) GetPrefix() string {
@@ -1370,7 +1457,7 @@ type IdentityLabels struct {
 
 func (x *IdentityLabels) Reset() {
 	*x = IdentityLabels{}
-	mi := &file_septum_proto_msgTypes[16]
+	mi := &file_septum_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1382,7 +1469,7 @@ func (x *IdentityLabels) String() string {
 func (*IdentityLabels) ProtoMessage() {}
 
 func (x *IdentityLabels) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[16]
+	mi := &file_septum_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1395,7 +1482,7 @@ func (x *IdentityLabels) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IdentityLabels.ProtoReflect.Descriptor instead.
 func (*IdentityLabels) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{16}
+	return file_septum_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *IdentityLabels) GetIdentity() uint32 {
@@ -1425,7 +1512,7 @@ type Checkpoint struct {
 
 func (x *Checkpoint) Reset() {
 	*x = Checkpoint{}
-	mi := &file_septum_proto_msgTypes[17]
+	mi := &file_septum_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1437,7 +1524,7 @@ func (x *Checkpoint) String() string {
 func (*Checkpoint) ProtoMessage() {}
 
 func (x *Checkpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[17]
+	mi := &file_septum_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1450,7 +1537,7 @@ func (x *Checkpoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Checkpoint.ProtoReflect.Descriptor instead.
 func (*Checkpoint) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{17}
+	return file_septum_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Checkpoint) GetVersion() string {
@@ -1480,7 +1567,7 @@ type AppliedPolicy struct {
 
 func (x *AppliedPolicy) Reset() {
 	*x = AppliedPolicy{}
-	mi := &file_septum_proto_msgTypes[18]
+	mi := &file_septum_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1492,7 +1579,7 @@ func (x *AppliedPolicy) String() string {
 func (*AppliedPolicy) ProtoMessage() {}
 
 func (x *AppliedPolicy) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[18]
+	mi := &file_septum_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1505,7 +1592,7 @@ func (x *AppliedPolicy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppliedPolicy.ProtoReflect.Descriptor instead.
 func (*AppliedPolicy) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{18}
+	return file_septum_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *AppliedPolicy) GetKind() string {
@@ -1554,7 +1641,7 @@ type AuthenticateRequest struct {
 
 func (x *AuthenticateRequest) Reset() {
 	*x = AuthenticateRequest{}
-	mi := &file_septum_proto_msgTypes[19]
+	mi := &file_septum_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1566,7 +1653,7 @@ func (x *AuthenticateRequest) String() string {
 func (*AuthenticateRequest) ProtoMessage() {}
 
 func (x *AuthenticateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[19]
+	mi := &file_septum_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1579,7 +1666,7 @@ func (x *AuthenticateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuthenticateRequest.ProtoReflect.Descriptor instead.
 func (*AuthenticateRequest) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{19}
+	return file_septum_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *AuthenticateRequest) GetToken() string {
@@ -1609,7 +1696,7 @@ type AuthenticateResponse struct {
 
 func (x *AuthenticateResponse) Reset() {
 	*x = AuthenticateResponse{}
-	mi := &file_septum_proto_msgTypes[20]
+	mi := &file_septum_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1621,7 +1708,7 @@ func (x *AuthenticateResponse) String() string {
 func (*AuthenticateResponse) ProtoMessage() {}
 
 func (x *AuthenticateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[20]
+	mi := &file_septum_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1634,7 +1721,7 @@ func (x *AuthenticateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuthenticateResponse.ProtoReflect.Descriptor instead.
 func (*AuthenticateResponse) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{20}
+	return file_septum_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *AuthenticateResponse) GetCertificate() []byte {
@@ -1677,7 +1764,7 @@ type NodeReport struct {
 
 func (x *NodeReport) Reset() {
 	*x = NodeReport{}
-	mi := &file_septum_proto_msgTypes[21]
+	mi := &file_septum_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1689,7 +1776,7 @@ func (x *NodeReport) String() string {
 func (*NodeReport) ProtoMessage() {}
 
 func (x *NodeReport) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[21]
+	mi := &file_septum_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1702,7 +1789,7 @@ func (x *NodeReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeReport.ProtoReflect.Descriptor instead.
 func (*NodeReport) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{21}
+	return file_septum_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *NodeReport) GetNodeVersion() string {
@@ -1758,7 +1845,7 @@ type NodeProblem struct {
 
 func (x *NodeProblem) Reset() {
 	*x = NodeProblem{}
-	mi := &file_septum_proto_msgTypes[22]
+	mi := &file_septum_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1770,7 +1857,7 @@ func (x *NodeProblem) String() string {
 func (*NodeProblem) ProtoMessage() {}
 
 func (x *NodeProblem) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[22]
+	mi := &file_septum_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1783,7 +1870,7 @@ func (x *NodeProblem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeProblem.ProtoReflect.Descriptor instead.
 func (*NodeProblem) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{22}
+	return file_septum_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *NodeProblem) GetEndpoint() string {
@@ -1832,7 +1919,7 @@ type RuleCounter struct {
 
 func (x *RuleCounter) Reset() {
 	*x = RuleCounter{}
-	mi := &file_septum_proto_msgTypes[23]
+	mi := &file_septum_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1844,7 +1931,7 @@ func (x *RuleCounter) String() string {
 func (*RuleCounter) ProtoMessage() {}
 
 func (x *RuleCounter) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[23]
+	mi := &file_septum_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1857,7 +1944,7 @@ func (x *RuleCounter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RuleCounter.ProtoReflect.Descriptor instead.
 func (*RuleCounter) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{23}
+	return file_septum_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *RuleCounter) GetKind() string {
@@ -1945,7 +2032,7 @@ type ReportResponse struct {
 
 func (x *ReportResponse) Reset() {
 	*x = ReportResponse{}
-	mi := &file_septum_proto_msgTypes[24]
+	mi := &file_septum_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1957,7 +2044,7 @@ func (x *ReportResponse) String() string {
 func (*ReportResponse) ProtoMessage() {}
 
 func (x *ReportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[24]
+	mi := &file_septum_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1970,7 +2057,7 @@ func (x *ReportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportResponse.ProtoReflect.Descriptor instead.
 func (*ReportResponse) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{24}
+	return file_septum_proto_rawDescGZIP(), []int{25}
 }
 
 type ToProxy struct {
@@ -1985,7 +2072,7 @@ type ToProxy struct {
 
 func (x *ToProxy) Reset() {
 	*x = ToProxy{}
-	mi := &file_septum_proto_msgTypes[25]
+	mi := &file_septum_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1997,7 +2084,7 @@ func (x *ToProxy) String() string {
 func (*ToProxy) ProtoMessage() {}
 
 func (x *ToProxy) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[25]
+	mi := &file_septum_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2010,7 +2097,7 @@ func (x *ToProxy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ToProxy.ProtoReflect.Descriptor instead.
 func (*ToProxy) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{25}
+	return file_septum_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ToProxy) GetMessage() isToProxy_Message {
@@ -2050,7 +2137,7 @@ type ProxyClasses struct {
 
 func (x *ProxyClasses) Reset() {
 	*x = ProxyClasses{}
-	mi := &file_septum_proto_msgTypes[26]
+	mi := &file_septum_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2062,7 +2149,7 @@ func (x *ProxyClasses) String() string {
 func (*ProxyClasses) ProtoMessage() {}
 
 func (x *ProxyClasses) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[26]
+	mi := &file_septum_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2075,7 +2162,7 @@ func (x *ProxyClasses) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProxyClasses.ProtoReflect.Descriptor instead.
 func (*ProxyClasses) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{26}
+	return file_septum_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ProxyClasses) GetVersion() string {
@@ -2103,7 +2190,7 @@ type ProxyClass struct {
 
 func (x *ProxyClass) Reset() {
 	*x = ProxyClass{}
-	mi := &file_septum_proto_msgTypes[27]
+	mi := &file_septum_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2115,7 +2202,7 @@ func (x *ProxyClass) String() string {
 func (*ProxyClass) ProtoMessage() {}
 
 func (x *ProxyClass) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[27]
+	mi := &file_septum_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2128,7 +2215,7 @@ func (x *ProxyClass) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProxyClass.ProtoReflect.Descriptor instead.
 func (*ProxyClass) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{27}
+	return file_septum_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ProxyClass) GetClass() *Class {
@@ -2158,7 +2245,7 @@ type FromProxy struct {
 
 func (x *FromProxy) Reset() {
 	*x = FromProxy{}
-	mi := &file_septum_proto_msgTypes[28]
+	mi := &file_septum_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2170,7 +2257,7 @@ func (x *FromProxy) String() string {
 func (*FromProxy) ProtoMessage() {}
 
 func (x *FromProxy) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[28]
+	mi := &file_septum_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2183,7 +2270,7 @@ func (x *FromProxy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FromProxy.ProtoReflect.Descriptor instead.
 func (*FromProxy) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{28}
+	return file_septum_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *FromProxy) GetMessage() isFromProxy_Message {
@@ -2240,7 +2327,7 @@ type ProxyAnswer struct {
 
 func (x *ProxyAnswer) Reset() {
 	*x = ProxyAnswer{}
-	mi := &file_septum_proto_msgTypes[29]
+	mi := &file_septum_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2252,7 +2339,7 @@ func (x *ProxyAnswer) String() string {
 func (*ProxyAnswer) ProtoMessage() {}
 
 func (x *ProxyAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[29]
+	mi := &file_septum_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2265,7 +2352,7 @@ func (x *ProxyAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProxyAnswer.ProtoReflect.Descriptor instead.
 func (*ProxyAnswer) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{29}
+	return file_septum_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ProxyAnswer) GetVersion() string {
@@ -2294,7 +2381,7 @@ type ProxyEvents struct {
 
 func (x *ProxyEvents) Reset() {
 	*x = ProxyEvents{}
-	mi := &file_septum_proto_msgTypes[30]
+	mi := &file_septum_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2306,7 +2393,7 @@ func (x *ProxyEvents) String() string {
 func (*ProxyEvents) ProtoMessage() {}
 
 func (x *ProxyEvents) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[30]
+	mi := &file_septum_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2319,7 +2406,7 @@ func (x *ProxyEvents) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProxyEvents.ProtoReflect.Descriptor instead.
 func (*ProxyEvents) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{30}
+	return file_septum_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ProxyEvents) GetEvents() []*ProxyEvent {
@@ -2355,7 +2442,7 @@ type ProxyEvent struct {
 
 func (x *ProxyEvent) Reset() {
 	*x = ProxyEvent{}
-	mi := &file_septum_proto_msgTypes[31]
+	mi := &file_septum_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2367,7 +2454,7 @@ func (x *ProxyEvent) String() string {
 func (*ProxyEvent) ProtoMessage() {}
 
 func (x *ProxyEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[31]
+	mi := &file_septum_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2380,7 +2467,7 @@ func (x *ProxyEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProxyEvent.ProtoReflect.Descriptor instead.
 func (*ProxyEvent) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{31}
+	return file_septum_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ProxyEvent) GetTime() int64 {
@@ -2460,7 +2547,7 @@ type KafkaEvent struct {
 
 func (x *KafkaEvent) Reset() {
 	*x = KafkaEvent{}
-	mi := &file_septum_proto_msgTypes[32]
+	mi := &file_septum_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2472,7 +2559,7 @@ func (x *KafkaEvent) String() string {
 func (*KafkaEvent) ProtoMessage() {}
 
 func (x *KafkaEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[32]
+	mi := &file_septum_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2485,7 +2572,7 @@ func (x *KafkaEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KafkaEvent.ProtoReflect.Descriptor instead.
 func (*KafkaEvent) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{32}
+	return file_septum_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *KafkaEvent) GetKey() int32 {
@@ -2543,7 +2630,7 @@ type StoredState struct {
 
 func (x *StoredState) Reset() {
 	*x = StoredState{}
-	mi := &file_septum_proto_msgTypes[33]
+	mi := &file_septum_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2555,7 +2642,7 @@ func (x *StoredState) String() string {
 func (*StoredState) ProtoMessage() {}
 
 func (x *StoredState) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[33]
+	mi := &file_septum_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2568,7 +2655,7 @@ func (x *StoredState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoredState.ProtoReflect.Descriptor instead.
 func (*StoredState) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{33}
+	return file_septum_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *StoredState) GetNode() string {
@@ -2667,10 +2754,18 @@ const file_septum_proto_rawDesc = "" +
 	"\x04kind\x18\r \x01(\rR\x04kind\"J\n" +
 	"\aDNSRule\x12+\n" +
 	"\x02id\x18\x01 \x01(\v2\x1b.septum.xds.v1alpha1.RuleIDR\x02id\x12\x12\n" +
-	"\x04name\x18\x02 \x01(\tR\x04name\"L\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\"\x87\x01\n" +
 	"\aTLSRule\x12+\n" +
 	"\x02id\x18\x01 \x01(\v2\x1b.septum.xds.v1alpha1.RuleIDR\x02id\x12\x14\n" +
-	"\x05names\x18\x02 \x03(\tR\x05names\"\xef\x01\n" +
+	"\x05names\x18\x02 \x03(\tR\x05names\x129\n" +
+	"\ainspect\x18\x03 \x01(\v2\x1f.septum.xds.v1alpha1.InspectionR\ainspect\"\x99\x01\n" +
+	"\n" +
+	"Inspection\x12 \n" +
+	"\vcertificate\x18\x01 \x01(\tR\vcertificate\x12\x1b\n" +
+	"\tclient_ca\x18\x02 \x01(\tR\bclientCa\x12\x1d\n" +
+	"\n" +
+	"trusted_ca\x18\x03 \x01(\tR\ttrustedCa\x12-\n" +
+	"\x12client_certificate\x18\x04 \x01(\tR\x11clientCertificate\"\xef\x01\n" +
 	"\tKafkaRule\x12+\n" +
 	"\x02id\x18\x01 \x01(\v2\x1b.septum.xds.v1alpha1.RuleIDR\x02id\x12\x16\n" +
 	"\x06action\x18\x02 \x01(\rR\x06action\x12\x14\n" +
@@ -2679,7 +2774,7 @@ const file_septum_proto_rawDesc = "" +
 	"\bversions\x18\x05 \x03(\x05R\bversions\x12\x1d\n" +
 	"\n" +
 	"client_ids\x18\x06 \x03(\tR\tclientIds\x128\n" +
-	"\x06topics\x18\a \x03(\v2 .septum.xds.v1alpha1.StringMatchR\x06topics\"\xcb\x02\n" +
+	"\x06topics\x18\a \x03(\v2 .septum.xds.v1alpha1.StringMatchR\x06topics\"\xe1\x02\n" +
 	"\bHTTPRule\x12+\n" +
 	"\x02id\x18\x01 \x01(\v2\x1b.septum.xds.v1alpha1.RuleIDR\x02id\x12\x16\n" +
 	"\x06action\x18\x02 \x01(\rR\x06action\x12:\n" +
@@ -2687,7 +2782,8 @@ const file_septum_proto_rawDesc = "" +
 	"\x04path\x18\x04 \x01(\v2 .septum.xds.v1alpha1.StringMatchR\x04path\x126\n" +
 	"\x05hosts\x18\x05 \x03(\v2 .septum.xds.v1alpha1.StringMatchR\x05hosts\x12:\n" +
 	"\aheaders\x18\x06 \x03(\v2 .septum.xds.v1alpha1.HeaderMatchR\aheaders\x12\x14\n" +
-	"\x05audit\x18\a \x01(\bR\x05audit\"7\n" +
+	"\x05audit\x18\a \x01(\bR\x05audit\x12\x14\n" +
+	"\x05names\x18\x16 \x03(\tR\x05names\"7\n" +
 	"\vStringMatch\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\rR\x04kind\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value\"\x8d\x01\n" +
@@ -2830,7 +2926,7 @@ func file_septum_proto_rawDescGZIP() []byte {
 	return file_septum_proto_rawDescData
 }
 
-var file_septum_proto_msgTypes = make([]protoimpl.MessageInfo, 37)
+var file_septum_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
 var file_septum_proto_goTypes = []any{
 	(*NodeResource)(nil),         // 0: septum.xds.v1alpha1.NodeResource
 	(*ClusterResource)(nil),      // 1: septum.xds.v1alpha1.ClusterResource
@@ -2842,86 +2938,88 @@ var file_septum_proto_goTypes = []any{
 	(*Class)(nil),                // 7: septum.xds.v1alpha1.Class
 	(*DNSRule)(nil),              // 8: septum.xds.v1alpha1.DNSRule
 	(*TLSRule)(nil),              // 9: septum.xds.v1alpha1.TLSRule
-	(*KafkaRule)(nil),            // 10: septum.xds.v1alpha1.KafkaRule
-	(*HTTPRule)(nil),             // 11: septum.xds.v1alpha1.HTTPRule
-	(*StringMatch)(nil),          // 12: septum.xds.v1alpha1.StringMatch
-	(*HeaderMatch)(nil),          // 13: septum.xds.v1alpha1.HeaderMatch
-	(*Secret)(nil),               // 14: septum.xds.v1alpha1.Secret
-	(*Address)(nil),              // 15: septum.xds.v1alpha1.Address
-	(*IdentityLabels)(nil),       // 16: septum.xds.v1alpha1.IdentityLabels
-	(*Checkpoint)(nil),           // 17: septum.xds.v1alpha1.Checkpoint
-	(*AppliedPolicy)(nil),        // 18: septum.xds.v1alpha1.AppliedPolicy
-	(*AuthenticateRequest)(nil),  // 19: septum.xds.v1alpha1.AuthenticateRequest
-	(*AuthenticateResponse)(nil), // 20: septum.xds.v1alpha1.AuthenticateResponse
-	(*NodeReport)(nil),           // 21: septum.xds.v1alpha1.NodeReport
-	(*NodeProblem)(nil),          // 22: septum.xds.v1alpha1.NodeProblem
-	(*RuleCounter)(nil),          // 23: septum.xds.v1alpha1.RuleCounter
-	(*ReportResponse)(nil),       // 24: septum.xds.v1alpha1.ReportResponse
-	(*ToProxy)(nil),              // 25: septum.xds.v1alpha1.ToProxy
-	(*ProxyClasses)(nil),         // 26: septum.xds.v1alpha1.ProxyClasses
-	(*ProxyClass)(nil),           // 27: septum.xds.v1alpha1.ProxyClass
-	(*FromProxy)(nil),            // 28: septum.xds.v1alpha1.FromProxy
-	(*ProxyAnswer)(nil),          // 29: septum.xds.v1alpha1.ProxyAnswer
-	(*ProxyEvents)(nil),          // 30: septum.xds.v1alpha1.ProxyEvents
-	(*ProxyEvent)(nil),           // 31: septum.xds.v1alpha1.ProxyEvent
-	(*KafkaEvent)(nil),           // 32: septum.xds.v1alpha1.KafkaEvent
-	(*StoredState)(nil),          // 33: septum.xds.v1alpha1.StoredState
-	nil,                          // 34: septum.xds.v1alpha1.IdentityLabels.LabelsEntry
-	nil,                          // 35: septum.xds.v1alpha1.StoredState.NodeResourcesEntry
-	nil,                          // 36: septum.xds.v1alpha1.StoredState.ClusterResourcesEntry
+	(*Inspection)(nil),           // 10: septum.xds.v1alpha1.Inspection
+	(*KafkaRule)(nil),            // 11: septum.xds.v1alpha1.KafkaRule
+	(*HTTPRule)(nil),             // 12: septum.xds.v1alpha1.HTTPRule
+	(*StringMatch)(nil),          // 13: septum.xds.v1alpha1.StringMatch
+	(*HeaderMatch)(nil),          // 14: septum.xds.v1alpha1.HeaderMatch
+	(*Secret)(nil),               // 15: septum.xds.v1alpha1.Secret
+	(*Address)(nil),              // 16: septum.xds.v1alpha1.Address
+	(*IdentityLabels)(nil),       // 17: septum.xds.v1alpha1.IdentityLabels
+	(*Checkpoint)(nil),           // 18: septum.xds.v1alpha1.Checkpoint
+	(*AppliedPolicy)(nil),        // 19: septum.xds.v1alpha1.AppliedPolicy
+	(*AuthenticateRequest)(nil),  // 20: septum.xds.v1alpha1.AuthenticateRequest
+	(*AuthenticateResponse)(nil), // 21: septum.xds.v1alpha1.AuthenticateResponse
+	(*NodeReport)(nil),           // 22: septum.xds.v1alpha1.NodeReport
+	(*NodeProblem)(nil),          // 23: septum.xds.v1alpha1.NodeProblem
+	(*RuleCounter)(nil),          // 24: septum.xds.v1alpha1.RuleCounter
+	(*ReportResponse)(nil),       // 25: septum.xds.v1alpha1.ReportResponse
+	(*ToProxy)(nil),              // 26: septum.xds.v1alpha1.ToProxy
+	(*ProxyClasses)(nil),         // 27: septum.xds.v1alpha1.ProxyClasses
+	(*ProxyClass)(nil),           // 28: septum.xds.v1alpha1.ProxyClass
+	(*FromProxy)(nil),            // 29: septum.xds.v1alpha1.FromProxy
+	(*ProxyAnswer)(nil),          // 30: septum.xds.v1alpha1.ProxyAnswer
+	(*ProxyEvents)(nil),          // 31: septum.xds.v1alpha1.ProxyEvents
+	(*ProxyEvent)(nil),           // 32: septum.xds.v1alpha1.ProxyEvent
+	(*KafkaEvent)(nil),           // 33: septum.xds.v1alpha1.KafkaEvent
+	(*StoredState)(nil),          // 34: septum.xds.v1alpha1.StoredState
+	nil,                          // 35: septum.xds.v1alpha1.IdentityLabels.LabelsEntry
+	nil,                          // 36: septum.xds.v1alpha1.StoredState.NodeResourcesEntry
+	nil,                          // 37: septum.xds.v1alpha1.StoredState.ClusterResourcesEntry
 }
 var file_septum_proto_depIdxs = []int32{
 	2,  // 0: septum.xds.v1alpha1.NodeResource.endpoint:type_name -> septum.xds.v1alpha1.Endpoint
 	3,  // 1: septum.xds.v1alpha1.NodeResource.table:type_name -> septum.xds.v1alpha1.Table
 	7,  // 2: septum.xds.v1alpha1.NodeResource.class:type_name -> septum.xds.v1alpha1.Class
-	17, // 3: septum.xds.v1alpha1.NodeResource.checkpoint:type_name -> septum.xds.v1alpha1.Checkpoint
-	14, // 4: septum.xds.v1alpha1.NodeResource.secret:type_name -> septum.xds.v1alpha1.Secret
-	15, // 5: septum.xds.v1alpha1.ClusterResource.address:type_name -> septum.xds.v1alpha1.Address
-	16, // 6: septum.xds.v1alpha1.ClusterResource.identity:type_name -> septum.xds.v1alpha1.IdentityLabels
-	17, // 7: septum.xds.v1alpha1.ClusterResource.checkpoint:type_name -> septum.xds.v1alpha1.Checkpoint
+	18, // 3: septum.xds.v1alpha1.NodeResource.checkpoint:type_name -> septum.xds.v1alpha1.Checkpoint
+	15, // 4: septum.xds.v1alpha1.NodeResource.secret:type_name -> septum.xds.v1alpha1.Secret
+	16, // 5: septum.xds.v1alpha1.ClusterResource.address:type_name -> septum.xds.v1alpha1.Address
+	17, // 6: septum.xds.v1alpha1.ClusterResource.identity:type_name -> septum.xds.v1alpha1.IdentityLabels
+	18, // 7: septum.xds.v1alpha1.ClusterResource.checkpoint:type_name -> septum.xds.v1alpha1.Checkpoint
 	5,  // 8: septum.xds.v1alpha1.Table.entries:type_name -> septum.xds.v1alpha1.Entry
 	6,  // 9: septum.xds.v1alpha1.Table.rules:type_name -> septum.xds.v1alpha1.RuleID
 	4,  // 10: septum.xds.v1alpha1.Table.denying:type_name -> septum.xds.v1alpha1.PolicyRef
-	11, // 11: septum.xds.v1alpha1.Class.http:type_name -> septum.xds.v1alpha1.HTTPRule
+	12, // 11: septum.xds.v1alpha1.Class.http:type_name -> septum.xds.v1alpha1.HTTPRule
 	6,  // 12: septum.xds.v1alpha1.Class.allow_all:type_name -> septum.xds.v1alpha1.RuleID
-	10, // 13: septum.xds.v1alpha1.Class.kafka:type_name -> septum.xds.v1alpha1.KafkaRule
+	11, // 13: septum.xds.v1alpha1.Class.kafka:type_name -> septum.xds.v1alpha1.KafkaRule
 	8,  // 14: septum.xds.v1alpha1.Class.dns:type_name -> septum.xds.v1alpha1.DNSRule
 	9,  // 15: septum.xds.v1alpha1.Class.tls:type_name -> septum.xds.v1alpha1.TLSRule
 	6,  // 16: septum.xds.v1alpha1.DNSRule.id:type_name -> septum.xds.v1alpha1.RuleID
 	6,  // 17: septum.xds.v1alpha1.TLSRule.id:type_name -> septum.xds.v1alpha1.RuleID
-	6,  // 18: septum.xds.v1alpha1.KafkaRule.id:type_name -> septum.xds.v1alpha1.RuleID
-	12, // 19: septum.xds.v1alpha1.KafkaRule.topics:type_name -> septum.xds.v1alpha1.StringMatch
-	6,  // 20: septum.xds.v1alpha1.HTTPRule.id:type_name -> septum.xds.v1alpha1.RuleID
-	12, // 21: septum.xds.v1alpha1.HTTPRule.methods:type_name -> septum.xds.v1alpha1.StringMatch
-	12, // 22: septum.xds.v1alpha1.HTTPRule.path:type_name -> septum.xds.v1alpha1.StringMatch
-	12, // 23: septum.xds.v1alpha1.HTTPRule.hosts:type_name -> septum.xds.v1alpha1.StringMatch
-	13, // 24: septum.xds.v1alpha1.HTTPRule.headers:type_name -> septum.xds.v1alpha1.HeaderMatch
-	12, // 25: septum.xds.v1alpha1.HeaderMatch.value:type_name -> septum.xds.v1alpha1.StringMatch
-	34, // 26: septum.xds.v1alpha1.IdentityLabels.labels:type_name -> septum.xds.v1alpha1.IdentityLabels.LabelsEntry
-	18, // 27: septum.xds.v1alpha1.Checkpoint.policies:type_name -> septum.xds.v1alpha1.AppliedPolicy
-	22, // 28: septum.xds.v1alpha1.NodeReport.problems:type_name -> septum.xds.v1alpha1.NodeProblem
-	23, // 29: septum.xds.v1alpha1.NodeReport.counters:type_name -> septum.xds.v1alpha1.RuleCounter
-	26, // 30: septum.xds.v1alpha1.ToProxy.classes:type_name -> septum.xds.v1alpha1.ProxyClasses
-	27, // 31: septum.xds.v1alpha1.ProxyClasses.classes:type_name -> septum.xds.v1alpha1.ProxyClass
-	7,  // 32: septum.xds.v1alpha1.ProxyClass.class:type_name -> septum.xds.v1alpha1.Class
-	29, // 33: septum.xds.v1alpha1.FromProxy.answer:type_name -> septum.xds.v1alpha1.ProxyAnswer
-	30, // 34: septum.xds.v1alpha1.FromProxy.events:type_name -> septum.xds.v1alpha1.ProxyEvents
-	31, // 35: septum.xds.v1alpha1.ProxyEvents.events:type_name -> septum.xds.v1alpha1.ProxyEvent
-	6,  // 36: septum.xds.v1alpha1.ProxyEvent.rule:type_name -> septum.xds.v1alpha1.RuleID
-	32, // 37: septum.xds.v1alpha1.ProxyEvent.kafka:type_name -> septum.xds.v1alpha1.KafkaEvent
-	35, // 38: septum.xds.v1alpha1.StoredState.node_resources:type_name -> septum.xds.v1alpha1.StoredState.NodeResourcesEntry
-	36, // 39: septum.xds.v1alpha1.StoredState.cluster_resources:type_name -> septum.xds.v1alpha1.StoredState.ClusterResourcesEntry
-	19, // 40: septum.xds.v1alpha1.NodeService.Authenticate:input_type -> septum.xds.v1alpha1.AuthenticateRequest
-	21, // 41: septum.xds.v1alpha1.NodeService.Report:input_type -> septum.xds.v1alpha1.NodeReport
-	28, // 42: septum.xds.v1alpha1.ProxyService.Connect:input_type -> septum.xds.v1alpha1.FromProxy
-	20, // 43: septum.xds.v1alpha1.NodeService.Authenticate:output_type -> septum.xds.v1alpha1.AuthenticateResponse
-	24, // 44: septum.xds.v1alpha1.NodeService.Report:output_type -> septum.xds.v1alpha1.ReportResponse
-	25, // 45: septum.xds.v1alpha1.ProxyService.Connect:output_type -> septum.xds.v1alpha1.ToProxy
-	43, // [43:46] is the sub-list for method output_type
-	40, // [40:43] is the sub-list for method input_type
-	40, // [40:40] is the sub-list for extension type_name
-	40, // [40:40] is the sub-list for extension extendee
-	0,  // [0:40] is the sub-list for field type_name
+	10, // 18: septum.xds.v1alpha1.TLSRule.inspect:type_name -> septum.xds.v1alpha1.Inspection
+	6,  // 19: septum.xds.v1alpha1.KafkaRule.id:type_name -> septum.xds.v1alpha1.RuleID
+	13, // 20: septum.xds.v1alpha1.KafkaRule.topics:type_name -> septum.xds.v1alpha1.StringMatch
+	6,  // 21: septum.xds.v1alpha1.HTTPRule.id:type_name -> septum.xds.v1alpha1.RuleID
+	13, // 22: septum.xds.v1alpha1.HTTPRule.methods:type_name -> septum.xds.v1alpha1.StringMatch
+	13, // 23: septum.xds.v1alpha1.HTTPRule.path:type_name -> septum.xds.v1alpha1.StringMatch
+	13, // 24: septum.xds.v1alpha1.HTTPRule.hosts:type_name -> septum.xds.v1alpha1.StringMatch
+	14, // 25: septum.xds.v1alpha1.HTTPRule.headers:type_name -> septum.xds.v1alpha1.HeaderMatch
+	13, // 26: septum.xds.v1alpha1.HeaderMatch.value:type_name -> septum.xds.v1alpha1.StringMatch
+	35, // 27: septum.xds.v1alpha1.IdentityLabels.labels:type_name -> septum.xds.v1alpha1.IdentityLabels.LabelsEntry
+	19, // 28: septum.xds.v1alpha1.Checkpoint.policies:type_name -> septum.xds.v1alpha1.AppliedPolicy
+	23, // 29: septum.xds.v1alpha1.NodeReport.problems:type_name -> septum.xds.v1alpha1.NodeProblem
+	24, // 30: septum.xds.v1alpha1.NodeReport.counters:type_name -> septum.xds.v1alpha1.RuleCounter
+	27, // 31: septum.xds.v1alpha1.ToProxy.classes:type_name -> septum.xds.v1alpha1.ProxyClasses
+	28, // 32: septum.xds.v1alpha1.ProxyClasses.classes:type_name -> septum.xds.v1alpha1.ProxyClass
+	7,  // 33: septum.xds.v1alpha1.ProxyClass.class:type_name -> septum.xds.v1alpha1.Class
+	30, // 34: septum.xds.v1alpha1.FromProxy.answer:type_name -> septum.xds.v1alpha1.ProxyAnswer
+	31, // 35: septum.xds.v1alpha1.FromProxy.events:type_name -> septum.xds.v1alpha1.ProxyEvents
+	32, // 36: septum.xds.v1alpha1.ProxyEvents.events:type_name -> septum.xds.v1alpha1.ProxyEvent
+	6,  // 37: septum.xds.v1alpha1.ProxyEvent.rule:type_name -> septum.xds.v1alpha1.RuleID
+	33, // 38: septum.xds.v1alpha1.ProxyEvent.kafka:type_name -> septum.xds.v1alpha1.KafkaEvent
+	36, // 39: septum.xds.v1alpha1.StoredState.node_resources:type_name -> septum.xds.v1alpha1.StoredState.NodeResourcesEntry
+	37, // 40: septum.xds.v1alpha1.StoredState.cluster_resources:type_name -> septum.xds.v1alpha1.StoredState.ClusterResourcesEntry
+	20, // 41: septum.xds.v1alpha1.NodeService.Authenticate:input_type -> septum.xds.v1alpha1.AuthenticateRequest
+	22, // 42: septum.xds.v1alpha1.NodeService.Report:input_type -> septum.xds.v1alpha1.NodeReport
+	29, // 43: septum.xds.v1alpha1.ProxyService.Connect:input_type -> septum.xds.v1alpha1.FromProxy
+	21, // 44: septum.xds.v1alpha1.NodeService.Authenticate:output_type -> septum.xds.v1alpha1.AuthenticateResponse
+	25, // 45: septum.xds.v1alpha1.NodeService.Report:output_type -> septum.xds.v1alpha1.ReportResponse
+	26, // 46: septum.xds.v1alpha1.ProxyService.Connect:output_type -> septum.xds.v1alpha1.ToProxy
+	44, // [44:47] is the sub-list for method output_type
+	41, // [41:44] is the sub-list for method input_type
+	41, // [41:41] is the sub-list for extension type_name
+	41, // [41:41] is the sub-list for extension extendee
+	0,  // [0:41] is the sub-list for field type_name
 }
 
 func init() { file_septum_proto_init() }
@@ -2941,10 +3039,10 @@ func file_septum_proto_init() {
 		(*ClusterResource_Identity)(nil),
 		(*ClusterResource_Checkpoint)(nil),
 	}
-	file_septum_proto_msgTypes[25].OneofWrappers = []any{
+	file_septum_proto_msgTypes[26].OneofWrappers = []any{
 		(*ToProxy_Classes)(nil),
 	}
-	file_septum_proto_msgTypes[28].OneofWrappers = []any{
+	file_septum_proto_msgTypes[29].OneofWrappers = []any{
 		(*FromProxy_Answer)(nil),
 		(*FromProxy_Events)(nil),
 	}
@@ -2954,7 +3052,7 @@ func file_septum_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_septum_proto_rawDesc), len(file_septum_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   37,
+			NumMessages:   38,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -48,7 +48,8 @@ func ReadClass(in *septumpb.Class) (policy.Class, error) {
 		return out, fmt.Errorf("dns: %w", err)
 	}
 	for kind, rules := range map[policy.Kind]int{policy.KindHTTP: len(in.GetHttp()), policy.KindKafka: len(out.Kafka), policy.KindDNS: len(out.DNS), policy.KindTLS: len(in.GetTls())} {
-		if kind != out.Kind && rules > 0 {
+		inside := kind == policy.KindHTTP && out.Kind == policy.KindTLS
+		if kind != out.Kind && rules > 0 && !inside {
 			return out, fmt.Errorf("the class is one of %s, and has rules of %s", out.Kind, kind)
 		}
 	}

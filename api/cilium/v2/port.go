@@ -10,13 +10,20 @@ type PortRule struct {
 	// +kubebuilder:validation:MaxItems=40
 	Ports []PortProtocol `json:"ports,omitempty"`
 
-	// TLS that is ended at the proxy. Not supported by Septum yet: the rule
-	// allows nothing, and the condition Accepted says so.
+	// TLS that is ended at the proxy, so that rules.http judges what is
+	// inside: the Secret has the certificate that clients are shown. With
+	// trustedCA, clients must show one of their own that it has signed. A
+	// policy may name Secrets of its own namespace, and of those that the
+	// administrator shares; while one cannot be used, the names are refused.
+	// Without originatingTLS the server is spoken to without TLS.
 	// +optional
 	TerminatingTLS *TLSContext `json:"terminatingTLS,omitempty"`
 
-	// TLS that the proxy begins. Not supported by Septum yet: the rule allows
-	// nothing, and the condition Accepted says so.
+	// TLS that the proxy begins again with the server, whose certificate must
+	// be for the name that the client asked for and signed by ca.crt
+	// (or trustedCA) of the Secret. With certificate or privateKey set, that
+	// certificate is shown to the server. Only together with terminatingTLS:
+	// alone the ports allow nothing.
 	// +optional
 	OriginatingTLS *TLSContext `json:"originatingTLS,omitempty"`
 
