@@ -82,8 +82,13 @@ func run(log *slog.Logger, args []string) error {
 		if err != nil {
 			return fmt.Errorf("find own program: %w", err)
 		}
+		watch := &launch.Watch{
+			Alive: launch.EnvoyAlive(path),
+			Hangs: func(pid int, err error) { log.Error("Envoy hangs and is killed", "pid", pid, "error", err.Error()) },
+		}
+		wg.Go(func() { watch.Run(ctx) })
 		return launch.Run(ctx,
-			process(log, "Envoy", &launch.Process{Path: *envoy, Args: envoyArgs(path, *level, *concurrency), StopTimeout: *drain}),
+			watched(watch, process(log, "Envoy", &launch.Process{Path: *envoy, Args: envoyArgs(path, *level, *concurrency), StopTimeout: *drain})),
 			process(log, "septum-proxy serve", &launch.Process{
 				Path: self, Args: []string{"serve", "--socket=" + filepath.Join(filepath.Dir(*socket), launch.ProxySocket)}, StopTimeout: *drain,
 			}))
@@ -123,5 +128,13 @@ func process(log *slog.Logger, name string, p *launch.Process) *launch.Process {
 	p.Ended = func(pid int, status syscall.WaitStatus) {
 		log.Warn("process ended", "process", name, "pid", pid, "exit", status.ExitStatus(), "signal", status.Signal().String())
 	}
+	return p
+}
+
+// watched has a process killed when it hangs.
+func watched(w *launch.Watch, p *launch.Process) *launch.Process {
+	started, ended := p.Started, p.Ended
+	p.Started = func(pid int) { w.Started(pid); started(pid) }
+	p.Ended = func(pid int, status syscall.WaitStatus) { w.Ended(); ended(pid, status) }
 	return p
 }
