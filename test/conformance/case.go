@@ -26,7 +26,9 @@ type Case struct {
 	// Semantics are the numbers of the lines that the case shows.
 	Semantics []int
 	// About says in words what it shows.
-	About    string
+	About string
+	// Policies are as they stand in the file.
+	Policies string
 	Snapshot policy.Snapshot
 	// Problems are those of ingest and of the compile; WantProblems are "Reason path" or "warning Reason path", sorted.
 	Problems     []policy.Problem
@@ -114,7 +116,7 @@ func Parse(name string, text []byte) (Case, error) {
 			return Case{}, fmt.Errorf("unknown part %q", f)
 		}
 	}
-	c := Case{Name: name}
+	c := Case{Name: name, Policies: files["policies.yaml"]}
 	if err := c.header(string(archive.Comment)); err != nil {
 		return Case{}, err
 	}

@@ -17,6 +17,7 @@ import (
 type request struct {
 	method  string
 	url     string
+	header  http.Header
 	timeout time.Duration
 }
 
@@ -29,7 +30,15 @@ type answer struct {
 func (a answer) String() string { return fmt.Sprintf("%d %s", a.status, a.body) }
 
 func requestFlags(flags *flag.FlagSet) *request {
-	var r request
+	r := request{header: http.Header{}}
+	flags.Func("H", "a header, as \"name: value\"; again for another", func(text string) error {
+		name, value, ok := strings.Cut(text, ":")
+		if !ok {
+			return errors.New("no colon")
+		}
+		r.header.Add(name, strings.TrimSpace(value))
+		return nil
+	})
 	flags.StringVar(&r.method, "X", http.MethodGet, "method")
 	flags.DurationVar(&r.timeout, "timeout", 3*time.Second, "how long to wait for the answer")
 	return &r
@@ -53,6 +62,12 @@ func ask(ctx context.Context, client *http.Client, r request) (answer, error) {
 	req, err := http.NewRequestWithContext(ctx, r.method, r.url, body)
 	if err != nil {
 		return answer{}, fmt.Errorf("bad request: %w", err)
+	}
+	for name, values := range r.header {
+		req.Header[name] = values
+	}
+	if host := r.header.Get("Host"); host != "" {
+		req.Host = host
 	}
 	resp, err := client.Do(req)
 	if err != nil {

@@ -7,11 +7,29 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strings"
 	"time"
 )
 
-// serve answers HTTP/1.1 and, without TLS, HTTP/2 until ctx is done.
+// serve answers HTTP/1.1 and, without TLS, HTTP/2 on one or more addresses, which commas
+// divide, until ctx is done or one of them cannot be served.
 func serve(ctx context.Context, listen string) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	addrs := strings.Split(listen, ",")
+	served := make(chan error, len(addrs))
+	for _, addr := range addrs {
+		go func() { served <- serveOne(ctx, addr) }()
+	}
+	var errs []error
+	for range addrs {
+		errs = append(errs, <-served)
+		cancel()
+	}
+	return errors.Join(errs...)
+}
+
+func serveOne(ctx context.Context, listen string) error {
 	name, err := os.Hostname()
 	if err != nil {
 		return fmt.Errorf("read the host's name: %w", err)
