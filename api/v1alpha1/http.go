@@ -32,7 +32,9 @@ type HTTPRule struct {
 	Path *PathMatch `json:"path,omitempty"`
 
 	// The request's host (the Host header or :authority) is one of these,
-	// compared without case, port and trailing dot.
+	// compared without case, port and trailing dot. `*.` at the beginning
+	// stands for one or more labels: `*.example.com` is a.b.example.com, but
+	// not example.com.
 	// +optional
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=16
@@ -40,7 +42,8 @@ type HTTPRule struct {
 	Hosts []Host `json:"hosts,omitempty"`
 
 	// The request's headers, all of which must match. A header that comes more
-	// than once must match in every value.
+	// than once must match in every value; in a Deny entry one value is enough,
+	// so that a second one cannot hide it.
 	// +optional
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=16
@@ -88,6 +91,7 @@ type PathMatch struct {
 
 	// An expression in RE2 syntax over the whole path and query:
 	// `/v[0-9]+/data` matches /v1/data, but not /v1/data/ or /api/v1/data.
+	// There is no look-around and there are no back-references.
 	// +optional
 	Regex Regex `json:"regex,omitempty"`
 }
@@ -208,6 +212,7 @@ type RateLimit struct {
 // +kubebuilder:validation:XValidation:rule="!has(self.methods) || has(self.service)",message="methods need a service",fieldPath=".methods"
 type GRPCRule struct {
 	// A name for the entry, by which flows, metrics and the status name it.
+	// Without one they use its place ("ingress[0].grpc[1]").
 	// +optional
 	// +kubebuilder:validation:MaxLength=63
 	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`

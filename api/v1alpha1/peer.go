@@ -9,7 +9,13 @@ type IngressPeer struct {
 	// +optional
 	Pods *PodPeer `json:"pods,omitempty"`
 
-	// Peers that are not chosen by labels, as alternatives.
+	// Peers that are not chosen by labels, as alternatives: all (everyone,
+	// inside and outside of the cluster), world (every address that is none of
+	// the cluster's), cluster (all pods, all nodes and the API server), host
+	// (the pod's own node; on ingress it is always allowed), remote-node (every
+	// other node), kube-apiserver, init (pods whose labels are not known yet),
+	// unmanaged (addresses of the cluster whose pod is not known), none.
+	// ingress and health are Cilium's own, and nobody here.
 	// +optional
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=16
@@ -35,7 +41,13 @@ type EgressPeer struct {
 	// +optional
 	Pods *PodPeer `json:"pods,omitempty"`
 
-	// Peers that are not chosen by labels, as alternatives.
+	// Peers that are not chosen by labels, as alternatives: all (everyone,
+	// inside and outside of the cluster), world (every address that is none of
+	// the cluster's), cluster (all pods, all nodes and the API server), host
+	// (the pod's own node; on ingress it is always allowed), remote-node (every
+	// other node), kube-apiserver, init (pods whose labels are not known yet),
+	// unmanaged (addresses of the cluster whose pod is not known), none.
+	// ingress and health are Cilium's own, and nobody here.
 	// +optional
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=16
