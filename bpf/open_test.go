@@ -58,7 +58,7 @@ func TestFailurePolicy(t *testing.T) {
 		{"open, of another's verdict", policy.FailOpen, []step{
 			toPod("denied by a rule", tcp(denyPeer+":4000", server4+":9090", syn), drop, "policy").after(noListener),
 			toPod("denied by default", tcp(denyPeer+":4000", server80, syn), drop, "policy"),
-			toPod("not the beginning", tcp(l7Peer+":4002", server80, ack), drop, "midstream"),
+			toPod("not the beginning", tcp(l7Peer+":4002", server80, ack), redirect, "midstream"),
 		}, Counter{}, ""},
 		{"open, datagrams, no listener", policy.FailOpen, []step{
 			toPod("first", udp("10.0.1.77:4000", server80), next, "").after(noListener),
@@ -71,8 +71,8 @@ func TestFailurePolicy(t *testing.T) {
 		}, Counter{Unjudged: 1}, "no-listener"},
 		{"a change of policy to Closed", policy.FailOpen, []step{
 			toPod("syn", begin, next, "").after(noListener),
-			toPod("data", tcp(peer, server80, ack), redirect, "cut").after(fails(policy.FailClosed)),
-			fromPod("reply", tcp(server80, peer, ack), redirect, "cut"),
+			toPod("data", tcp(peer, server80, ack), drop, "cut").after(fails(policy.FailClosed)),
+			fromPod("reply", tcp(server80, peer, ack), drop, "cut"),
 		}, Counter{Unjudged: 1}, "no-listener"},
 		{"a port used again when the proxy is there", policy.FailOpen, []step{
 			toPod("syn", begin, next, "").after(noProxy),
