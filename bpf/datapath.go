@@ -44,6 +44,7 @@ func (c Config) maps() string   { return filepath.Join(c.root(), "maps") }
 func (c Config) links() string  { return filepath.Join(c.root(), "links") }
 func (c Config) proxy() string  { return filepath.Join(c.root(), "proxy") }
 func (c Config) guards() string { return filepath.Join(c.root(), "guards") }
+func (c Config) shut() string   { return filepath.Join(c.root(), "shut") }
 
 // Datapath is the node's programs and maps. Its methods may be called from any goroutine.
 type Datapath struct {
@@ -57,18 +58,20 @@ type Datapath struct {
 	sides map[int]PodLink
 	// guarded are the interfaces whose guards are of this run.
 	guarded map[int]bool
+	// isShut are the pins below shut that are of this run.
+	isShut map[string]bool
 }
 
 // Open loads the programs and opens the pinned maps, or makes them. Pinned maps of another
 // shape are replaced: the programs that are attached go on with the old ones, and what these
 // hold, until [Datapath.AttachPod] and [Datapath.AttachProxy] swap them.
 func Open(config Config) (*Datapath, error) {
-	d := &Datapath{config: config.withDefaults(), sides: map[int]PodLink{}, guarded: map[int]bool{}}
+	d := &Datapath{config: config.withDefaults(), sides: map[int]PodLink{}, guarded: map[int]bool{}, isShut: map[string]bool{}}
 	// Kernels before 5.11 count maps against the memory lock limit; later ones need nothing.
 	if err := rlimit.RemoveMemlock(); err != nil {
 		return nil, fmt.Errorf("raise the memory lock limit: %w", err)
 	}
-	for _, dir := range []string{d.config.maps(), d.config.links(), d.config.guards(), d.config.proxy()} {
+	for _, dir := range []string{d.config.maps(), d.config.links(), d.config.guards(), d.config.shut(), d.config.proxy()} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, fmt.Errorf("make pin directory: %w", err)
 		}
@@ -160,7 +163,7 @@ func (d *Datapath) Close() error {
 func Remove(config Config) error {
 	config = config.withDefaults()
 	// Links first: while the maps are there, no packet meets a program without them.
-	for _, dir := range []string{config.links(), config.guards(), config.proxy(), config.maps()} {
+	for _, dir := range []string{config.links(), config.guards(), config.shut(), config.proxy(), config.maps()} {
 		if err := removeFiles(dir); err != nil {
 			return fmt.Errorf("unpin: %w", err)
 		}

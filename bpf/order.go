@@ -81,6 +81,10 @@ func (d *Datapath) moveFirst(h tcxHook) error {
 		name = "from_pod"
 	case d.objs.GuardPod:
 		name = "guard_pod"
+	case d.objs.ShutIn:
+		name = "shut_in"
+	case d.objs.ShutOut:
+		name = "shut_out"
 	}
 	program, err := d.copyOf(name, 0)
 	if err != nil {

@@ -266,6 +266,8 @@ const (
 	septumProgProxyHost = "proxy_host"
 	septumProgProxyIn   = "proxy_in"
 	septumProgProxyOut  = "proxy_out"
+	septumProgShutIn    = "shut_in"
+	septumProgShutOut   = "shut_out"
 	septumProgSteer     = "steer"
 	septumProgSweep     = "sweep"
 	septumProgToPod     = "to_pod"
@@ -321,6 +323,8 @@ type septumProgramSpecs struct {
 	ProxyHost *ebpf.ProgramSpec `ebpf:"proxy_host"`
 	ProxyIn   *ebpf.ProgramSpec `ebpf:"proxy_in"`
 	ProxyOut  *ebpf.ProgramSpec `ebpf:"proxy_out"`
+	ShutIn    *ebpf.ProgramSpec `ebpf:"shut_in"`
+	ShutOut   *ebpf.ProgramSpec `ebpf:"shut_out"`
 	Steer     *ebpf.ProgramSpec `ebpf:"steer"`
 	Sweep     *ebpf.ProgramSpec `ebpf:"sweep"`
 	ToPod     *ebpf.ProgramSpec `ebpf:"to_pod"`
@@ -438,6 +442,8 @@ type septumPrograms struct {
 	ProxyHost *ebpf.Program `ebpf:"proxy_host"`
 	ProxyIn   *ebpf.Program `ebpf:"proxy_in"`
 	ProxyOut  *ebpf.Program `ebpf:"proxy_out"`
+	ShutIn    *ebpf.Program `ebpf:"shut_in"`
+	ShutOut   *ebpf.Program `ebpf:"shut_out"`
 	Steer     *ebpf.Program `ebpf:"steer"`
 	Sweep     *ebpf.Program `ebpf:"sweep"`
 	ToPod     *ebpf.Program `ebpf:"to_pod"`
@@ -452,6 +458,8 @@ func (p *septumPrograms) Close() error {
 		p.ProxyHost,
 		p.ProxyIn,
 		p.ProxyOut,
+		p.ShutIn,
+		p.ShutOut,
 		p.Steer,
 		p.Sweep,
 		p.ToPod,

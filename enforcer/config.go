@@ -37,6 +37,8 @@ type Datapath interface {
 	SetOwners(map[int][]netip.Addr) error
 	// Guard keeps pods from sending with others' addresses, at these interfaces and no others.
 	Guard(interfaces []int) error
+	// Shut lets nothing through pods' interfaces; with others, all others are opened.
+	Shut(interfaces []bpf.PodInterface, others bool) error
 	AttachPod(bpf.PodLink) error
 	DetachPod(ifindex int) error
 	// SetProxySilent says whether a proxy is there and does not answer.
@@ -74,6 +76,8 @@ type Own interface {
 type Links interface {
 	Scan(all bool) error
 	Find([]netip.Addr) (links.Link, error)
+	// Ways are the interfaces out of a pod's namespace but the one of Find.
+	Ways([]netip.Addr) []links.Way
 	Has(ifindex int) bool
 	HostAddrs() ([]netip.Addr, error)
 	Cut(l links.Link, keep func(links.Connection) bool) (int, error)

@@ -42,6 +42,8 @@ type world struct {
 	attached  []int
 	owners    map[int][]netip.Addr
 	guarded   []int
+	shut      []bpf.PodInterface
+	ways      map[string][]links.Way // by address
 	stored    *xds.Update
 	starting  []Started
 	metrics   *Metrics
@@ -219,6 +221,11 @@ func (w *world) Guard(interfaces []int) error {
 	return nil
 }
 
+func (w *world) Shut(interfaces []bpf.PodInterface, _ bool) error {
+	w.set(func() { w.shut = interfaces })
+	return nil
+}
+
 func (w *world) AttachPod(l bpf.PodLink) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -303,6 +310,12 @@ func (w *world) Find(addrs []netip.Addr) (links.Link, error) {
 		return l, nil
 	}
 	return links.Link{}, links.ErrNotFound
+}
+
+func (w *world) Ways(addrs []netip.Addr) []links.Way {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.ways[addrs[0].String()]
 }
 
 func (w *world) Has(ifindex int) bool {

@@ -2,8 +2,11 @@ package enforcer
 
 import (
 	"reflect"
+	"slices"
 	"testing"
 
+	"github.com/septum-dev/septum/bpf"
+	"github.com/septum-dev/septum/enforcer/links"
 	"github.com/septum-dev/septum/policy"
 	"github.com/septum-dev/septum/xds/septumpb"
 )
@@ -40,6 +43,36 @@ func TestGuards(t *testing.T) {
 	w.set(func() {
 		if len(w.guarded) != 0 {
 			t.Errorf("guarded: %v, where nothing is judged by its sender", w.guarded)
+		}
+	})
+}
+
+// What leads out of a policed pod's namespace past its policy is closed, and said to be.
+func TestOtherInterfacesAreShut(t *testing.T) {
+	w := newWorld(t)
+	w.veths["10.0.0.1"], w.veths["10.0.0.2"] = veth(11), veth(12)
+	other := links.Way{Path: "/run/netns/p", Ifindex: 3, Name: "net1", Kind: "macvlan"}
+	w.ways = map[string][]links.Way{"10.0.0.1": {other}, "10.0.0.2": {other}}
+	plain := pod("plain", "u2", "10.0.0.2")
+	plain.Ingress = ""
+	w.run()
+	w.updates <- update("1", nil, pod("p", "u1", "10.0.0.1"), plain)
+	w.reported("the interface", hasProblem("InterfaceClosed"))
+	w.set(func() {
+		if want := []bpf.PodInterface{{Key: "default/p", NetNS: "/run/netns/p", Ifindex: 3}}; !reflect.DeepEqual(w.shut, want) {
+			t.Errorf("shut: %+v, want %+v", w.shut, want)
+		}
+		if !slices.Contains(w.attached, 11) {
+			t.Error("the pod's first interface has no programs")
+		}
+	})
+	unpoliced := pod("p", "u1", "10.0.0.1")
+	unpoliced.Ingress = ""
+	w.updates <- update("2", nil, unpoliced, plain)
+	w.reported("no problem", isInForce("2"))
+	w.set(func() {
+		if len(w.shut) != 0 {
+			t.Errorf("shut: %+v, without a policy", w.shut)
 		}
 	})
 }

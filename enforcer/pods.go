@@ -138,6 +138,7 @@ func (e *Enforcer) syncPods(all bool) {
 	}
 	e.sweep(claimed, found)
 	e.sweepAdopted(claimed, lost)
+	e.shutOthers(before, lost)
 	e.config.Metrics.pods(len(e.pods.attached), len(e.pods.problems))
 	e.keepFirst()
 	e.outcome("Guards", e.config.Datapath.Guard(e.guards()))

@@ -9,6 +9,7 @@
 #include "guard.h"
 #include "podside.h"
 #include "sweep.h"
+#include "shut.h"
 
 char _license[] SEC("license") = "Dual BSD/GPL";
 
@@ -31,6 +32,19 @@ SEC("tcx/ingress")
 int guard_pod(struct __sk_buff *skb)
 {
 	return guard(skb);
+}
+
+/* A policed pod's interface that cannot be policed. */
+SEC("tcx/ingress")
+int shut_in(struct __sk_buff *skb)
+{
+	return shut(REASON_FOREIGN);
+}
+
+SEC("tcx/egress")
+int shut_out(struct __sk_buff *skb)
+{
+	return shut(REASON_SPOOFED);
 }
 
 /* A policed pod's own interface, ingress: what comes in, by whatever way. */

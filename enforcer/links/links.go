@@ -44,6 +44,20 @@ var (
 // [Finder.Scan] saw. Where two namespaces hold an address, the newer interface counts:
 // the older one's pod has given its address back.
 func (f *Finder) Find(addrs []netip.Addr) (Link, error) {
+	found := f.find(addrs)
+	switch {
+	case found == nil && f.empty() > 0:
+		return Link{}, fmt.Errorf("%w: %v (%d files are no namespaces: are mounts propagated to %v?)", ErrNotFound, addrs, f.empty(), f.dirs)
+	case found == nil:
+		return Link{}, fmt.Errorf("%w: %v", ErrNotFound, addrs)
+	case found.problem != "":
+		return Link{}, fmt.Errorf("%w: %s in %s", ErrNoVeth, found.problem, found.link.Path)
+	}
+	return found.link, nil
+}
+
+// find returns the interface that holds one of addrs, or nil.
+func (f *Finder) find(addrs []netip.Addr) *candidate {
 	var found *candidate
 	for _, ns := range f.spaces {
 		for i := range ns.candidates {
@@ -56,15 +70,7 @@ func (f *Finder) Find(addrs []netip.Addr) (Link, error) {
 			}
 		}
 	}
-	switch {
-	case found == nil && f.empty() > 0:
-		return Link{}, fmt.Errorf("%w: %v (%d files are no namespaces: are mounts propagated to %v?)", ErrNotFound, addrs, f.empty(), f.dirs)
-	case found == nil:
-		return Link{}, fmt.Errorf("%w: %v", ErrNotFound, addrs)
-	case found.problem != "":
-		return Link{}, fmt.Errorf("%w: %s in %s", ErrNoVeth, found.problem, found.link.Path)
-	}
-	return found.link, nil
+	return found
 }
 
 // empty counts the files that no namespace is mounted on.

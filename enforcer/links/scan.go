@@ -18,6 +18,8 @@ type Finder struct {
 	dirs   []string
 	host   *netlink.Handle
 	spaces map[string]space
+	// own is the node's namespace.
+	own *os.File
 	// veths are the node's own, by index.
 	veths map[int]*netlink.LinkAttrs
 }
@@ -26,6 +28,9 @@ type Finder struct {
 type space struct {
 	id         netns.ID
 	candidates []candidate
+	// ways are the interfaces that lead out of it, looks how many scans have read them.
+	ways  []Way
+	looks int
 	// empty is true for a file that no namespace is mounted on (yet).
 	empty bool
 }
@@ -43,11 +48,19 @@ func NewFinder(dirs ...string) (*Finder, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open netlink: %w", err)
 	}
-	return &Finder{dirs: dirs, host: host, spaces: map[string]space{}}, nil
+	own, err := os.Open("/proc/thread-self/ns/net")
+	if err != nil {
+		host.Close()
+		return nil, fmt.Errorf("open own network namespace: %w", err)
+	}
+	return &Finder{dirs: dirs, host: host, own: own, spaces: map[string]space{}}, nil
 }
 
 // Close ends the Finder.
-func (f *Finder) Close() { f.host.Close() }
+func (f *Finder) Close() {
+	f.host.Close()
+	f.own.Close()
+}
 
 // Scan brings the Finder up to date. Namespaces whose interfaces were seen before and
 // are still there are not entered again, unless all is set.
@@ -118,10 +131,15 @@ func (f *Finder) look(path string, hostLinks map[int]*netlink.LinkAttrs, all boo
 		// The runtime makes the file first and mounts the namespace on it then.
 		return space{empty: true}, nil //nolint:nilerr // the next scan looks again
 	}
-	if old, ok := f.spaces[path]; ok && !all && old.id == id && old.settled(hostLinks) {
+	old, ok := f.spaces[path]
+	known := ok && old.id == id
+	if known && !all && old.looks >= looksAtFirst && old.settled(hostLinks) {
 		return old, nil
 	}
-	ns := space{id: id}
+	ns := space{id: id, looks: 1}
+	if known {
+		ns.looks = old.looks + 1
+	}
 	h, err := netns.Handle(file)
 	if err != nil {
 		return space{}, err
@@ -131,7 +149,11 @@ func (f *Finder) look(path string, hostLinks map[int]*netlink.LinkAttrs, all boo
 	if err != nil {
 		return space{}, fmt.Errorf("list interfaces of %s: %w", path, err)
 	}
+	node := f.nodeID(h)
 	for _, l := range interfaces {
+		if leadsOut(l, node, hostLinks) {
+			ns.ways = append(ns.ways, Way{Path: path, ID: id, Ifindex: l.Attrs().Index, Name: l.Attrs().Name, Kind: l.Type()})
+		}
 		addrs, err := globalAddrs(h, l)
 		if err != nil {
 			return space{}, fmt.Errorf("list addresses in %s: %w", path, err)

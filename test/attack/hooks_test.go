@@ -164,6 +164,7 @@ func (s *suite) hooks(t *testing.T) {
 		s.target.take()
 	})
 	s.around(t)
+	s.second(t)
 	s.unreachable(t)
 }
 
@@ -230,6 +231,38 @@ func (s *suite) unreachable(t *testing.T) {
 		s.Reported("the pod as not enforced", func(r *septumpb.NodeReport) bool {
 			return r.NodeVersion == version && len(r.Problems) == 1
 		})
+	})
+}
+
+// second gives a policed pod another interface, as Multus does.
+func (s *suite) second(t *testing.T) {
+	s.attack(t, result{"Hooks", "second interface of a policed pod", denied, "Go"}, func(t *testing.T) {
+		target := s.Pods["target"]
+		s.Host.Veth("multus0", target.NS, "net1")
+		node.AddAddr(s.Node, s.Host, "multus0", "10.88.0.1/24")
+		node.AddAddr(s.Node, target.NS, "net1", "10.88.0.2/24")
+		defer func() {
+			if err := s.Host.Netlink.LinkDel(s.Host.Link("multus0")); err != nil {
+				t.Error(err)
+			}
+			s.Reported("no problem", func(r *septumpb.NodeReport) bool { return len(r.Problems) == 0 })
+		}()
+		s.Reported("the interface as closed", func(r *septumpb.NodeReport) bool {
+			return len(r.Problems) == 1 && r.Problems[0].Reason == "InterfaceClosed"
+		})
+		for _, port := range []string{"80", "5000"} {
+			c, err := node.Dial(t.Context(), s.Host, net.Dialer{Timeout: 300 * time.Millisecond}, "tcp", net.JoinHostPort("10.88.0.2", port))
+			if err == nil {
+				c.Close()
+				t.Errorf("port %s is open", port)
+			}
+		}
+		for request, want := range map[string]int{publicRequest: 200, secretRequest: 403} {
+			if got, err := s.ask(t.Context(), "client", s.at(0, httpPort), request, net.Dialer{}); got != want {
+				t.Errorf("by the first interface: %d, %v; want %d", got, err, want)
+			}
+		}
+		s.target.take()
 	})
 }
 
