@@ -78,9 +78,10 @@ type proxyState struct {
 	connected [2]bool
 	// silentSince is when each was first found not connected; zero while it is.
 	silentSince [2]time.Time
-	mtu         int
 	// interfaces are the legs', in the launcher's namespace.
 	interfaces [proxyns.Legs]int
+	// mtu is what the interfaces have at least, fitted what they have at most too; 0: not known.
+	mtu, fitted int
 }
 
 // New returns an Enforcer that has done nothing yet.

@@ -54,6 +54,7 @@ type pods struct {
 type attachedPod struct {
 	id   podID
 	link bpf.PodLink
+	mtu  int
 }
 
 type podProblem struct{ reason, message string }
@@ -139,6 +140,7 @@ func (e *Enforcer) syncPods(all bool) {
 	e.sweep(claimed, found)
 	e.sweepAdopted(claimed, lost)
 	e.shutOthers(before, lost)
+	e.fitMTU()
 	e.config.Metrics.pods(len(e.pods.attached), len(e.pods.problems))
 	e.keepFirst()
 	e.outcome("Guards", e.config.Datapath.Guard(e.guards()))
@@ -187,7 +189,7 @@ func (e *Enforcer) syncPod(ep policy.EndpointPolicy, claimed map[int]podID) podP
 	want := attachedPod{id: idOf(ep), link: bpf.PodLink{
 		Key: ep.Key, Ifindex: l.Ifindex, PodMAC: l.PodMAC, HostMAC: l.HostMAC, Addrs: ep.Addrs,
 		NetNS: l.Path, PodIfindex: l.PodIfindex,
-	}}
+	}, mtu: l.MTU}
 	if reflect.DeepEqual(e.pods.attached[l.Ifindex], want) {
 		return podProblem{}
 	}

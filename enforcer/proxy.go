@@ -25,7 +25,8 @@ func (e *Enforcer) proxyCame(p *launch.Proxy) {
 	}
 	if reply.OK {
 		e.config.Log.Info("proxy attached", "instance", p.Instance)
-		e.proxy.launcher, e.proxy.gone, e.proxy.attached = p, p.Gone, true
+		e.proxy.launcher, e.proxy.gone, e.proxy.attached, e.proxy.fitted = p, p.Gone, true, 0
+		e.fitMTU()
 		return
 	}
 	if err := p.Close(); err != nil {
@@ -55,19 +56,6 @@ func (e *Enforcer) setUpProxy(p *launch.Proxy) error {
 func (e *Enforcer) proxyWent() {
 	e.config.Log.Info("proxy went away", "instance", e.proxy.launcher.Instance)
 	e.proxy.launcher, e.proxy.gone, e.proxy.attached = nil, nil, false
-}
-
-// raiseMTU lets the largest packets of a pod through to the proxy.
-func (e *Enforcer) raiseMTU(mtu int) {
-	if mtu <= e.proxy.mtu {
-		return
-	}
-	e.proxy.mtu = mtu
-	if e.proxy.launcher == nil {
-		return
-	}
-	_, err := e.config.Namespace(e.proxy.launcher.NetNS, proxyns.Config{MTU: mtu})
-	e.outcome("ProxyMTU", err)
 }
 
 // proxyChanged gives a new proxy what the last one refused: it may take it.

@@ -51,8 +51,10 @@ type Link struct {
 type Config struct {
 	// ProcSys are directories to try for /proc/sys before a proc file system of our own.
 	ProcSys []string
-	// MTU of the veths; 0 leaves the kernel's default.
+	// MTU is the least that the veths are to have; 0 leaves the kernel's default.
 	MTU int
+	// Fit says that the MTU is also the most.
+	Fit bool
 }
 
 // Setup makes ns ready and returns its veths. One that leads to another namespace (an
@@ -75,7 +77,7 @@ func Setup(ns *os.File, cfg Config) (Link, error) {
 		if err != nil {
 			return Link{}, err
 		}
-		if err := errors.Join(setMTU(host, hostSide, cfg.MTU), setMTU(proxy, proxySide, cfg.MTU)); err != nil {
+		if err := errors.Join(setMTU(host, hostSide, cfg), setMTU(proxy, proxySide, cfg)); err != nil {
 			return Link{}, err
 		}
 		if err := hostUp(host, hostSide); err != nil {
@@ -127,9 +129,11 @@ func Remove() error {
 	return errors.Join(errs...)
 }
 
-// setMTU raises the MTU: no pod may send a packet that does not fit through.
-func setMTU(h *netlink.Handle, l netlink.Link, mtu int) error {
-	if mtu <= l.Attrs().MTU {
+// setMTU raises the MTU: no pod may send a packet that does not fit through. Where it is to
+// fit it may be lowered too.
+func setMTU(h *netlink.Handle, l netlink.Link, cfg Config) error {
+	mtu, now := cfg.MTU, l.Attrs().MTU
+	if mtu == 0 || mtu == now || mtu < now && !cfg.Fit {
 		return nil
 	}
 	if err := h.LinkSetMTU(l, mtu); err != nil {

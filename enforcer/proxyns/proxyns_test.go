@@ -177,6 +177,23 @@ func TestSetupAgain(t *testing.T) {
 	}
 }
 
+// The MTU goes down only where it is to fit the pods'.
+func TestMTU(t *testing.T) {
+	dir := t.TempDir()
+	host, proxy := nstest.New(t, dir, "node"), nstest.New(t, dir, "proxy")
+	for _, step := range []struct {
+		cfg  Config
+		want int
+	}{{Config{}, 1500}, {Config{MTU: 1400}, 1500}, {Config{MTU: 1400, Fit: true}, 1400}, {Config{MTU: 9000}, 9000}, {Config{}, 9000}} {
+		setup(t, host, proxy, step.cfg)
+		for leg := 1; leg <= Legs; leg++ {
+			if h, p := host.Link(HostName(leg)).Attrs().MTU, proxy.Link(ProxyName(leg)).Attrs().MTU; h != step.want || p != step.want {
+				t.Errorf("%+v: MTUs of leg %d are %d and %d, want %d", step.cfg, leg, h, p, step.want)
+			}
+		}
+	}
+}
+
 // The next proxy pod takes over; what the last one left does not stand in its way.
 func TestSetupOfAnotherProxy(t *testing.T) {
 	dir := t.TempDir()
