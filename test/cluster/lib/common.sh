@@ -13,7 +13,9 @@ CACHE=${SEPTUM_CACHE:-${HOME:-/root}/.cache/septum}
 PATH=$PATH:/usr/sbin:/sbin
 
 CP_IP=10.99.0.1
+CP_IP6=fd00:10:99::1
 SERVICE_CIDR=10.96.0.0/16
+SERVICE_CIDR6=fd00:10:96::/112
 SERVICE_IP=10.96.0.1
 DNS_IP=10.96.0.10
 API_PORT=16443 # on the machine's loopback; another free one where it is taken
@@ -35,6 +37,13 @@ cp_ns() { printf '%s-cp' "$CLUSTER"; }
 node_ns() { printf '%s-%s' "$CLUSTER" "$1"; }
 node_number() { printf '%s' "${1#node}"; }
 node_ip() { printf '10.99.0.%d' $((10 + $(node_number "$1"))); }
+node_ip6() { printf 'fd00:10:99::%d' $((10 + $(node_number "$1"))); }
+pod_cidr6() { printf 'fd00:10:244:%d::/64' "$(node_number "$1")"; }
+
+# dual is true where pods, services and nodes have IPv6 beside IPv4: everywhere but on a
+# machine without it, or where CLUSTER_FAMILIES says ipv4.
+dual() { [ "${CLUSTER_FAMILIES:-dual}" = dual ] && [ -e /proc/net/if_inet6 ]; }
+
 pod_cidr() { printf '10.244.%d.0/24' "$(node_number "$1")"; }
 
 # need_root refuses early, with what to do.

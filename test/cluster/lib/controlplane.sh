@@ -7,6 +7,11 @@ start_etcd() {
     --listen-peer-urls http://127.0.0.1:2380 --unsafe-no-fsync --log-level warn
 }
 
+service_cidrs() {
+  printf '%s' "$SERVICE_CIDR"
+  ! dual || printf ',%s' "$SERVICE_CIDR6"
+}
+
 start_apiserver() {
   local pki=$STATE/pki
   # Routes lead from here to every pod, so webhooks and aggregated APIs behind a Service
@@ -21,7 +26,7 @@ start_apiserver() {
     --service-account-issuer=https://kubernetes.default.svc.cluster.local \
     --service-account-key-file="$pki/service-account.pub" \
     --service-account-signing-key-file="$pki/service-account.key" \
-    --service-cluster-ip-range="$SERVICE_CIDR" \
+    --service-cluster-ip-range="$(service_cidrs)" \
     --authorization-mode=Node,RBAC --enable-admission-plugins=NodeRestriction \
     --allow-privileged --enable-aggregator-routing=true --profiling=false
 }

@@ -11,6 +11,8 @@ runc runc
 /usr/lib/cni/ptp containernetworking-plugins
 /usr/lib/cni/host-local containernetworking-plugins
 /usr/lib/cni/loopback containernetworking-plugins
+/usr/lib/cni/portmap containernetworking-plugins
+iptables iptables
 ip iproute2
 nft nftables
 openssl openssl

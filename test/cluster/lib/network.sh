@@ -12,6 +12,10 @@ make_network() {
   ip -n "$cp" addr add "$CP_IP/24" dev br0
   ip -n "$cp" link set br0 up
   nsenter --net="/run/netns/$cp" sh -c "echo 1 >/proc/sys/net/ipv4/ip_forward"
+  if dual; then
+    ip -n "$cp" addr add "$CP_IP6/64" dev br0 nodad
+    nsenter --net="/run/netns/$cp" sh -c "echo 1 >/proc/sys/net/ipv6/conf/all/forwarding"
+  fi
   for node in "${NODES[@]}"; do
     ns=$(node_ns "$node")
     ip=$(node_ip "$node")
@@ -23,11 +27,17 @@ make_network() {
     ip -n "$ns" link set eth0 up
     ip -n "$ns" route add default via "$CP_IP"
     ip -n "$cp" route add "$(pod_cidr "$node")" via "$ip"
+    if dual; then
+      ip -n "$ns" addr add "$(node_ip6 "$node")/64" dev eth0 nodad
+      ip -n "$ns" route add default via "$CP_IP6"
+      ip -n "$cp" route add "$(pod_cidr6 "$node")" via "$(node_ip6 "$node")"
+    fi
   done
   for node in "${NODES[@]}"; do
     for other in "${NODES[@]}"; do
-      [ "$node" = "$other" ] ||
-        ip -n "$(node_ns "$node")" route add "$(pod_cidr "$other")" via "$(node_ip "$other")"
+      [ "$node" != "$other" ] || continue
+      ip -n "$(node_ns "$node")" route add "$(pod_cidr "$other")" via "$(node_ip "$other")"
+      ! dual || ip -n "$(node_ns "$node")" route add "$(pod_cidr6 "$other")" via "$(node_ip6 "$other")"
     done
   done
 }

@@ -2,7 +2,7 @@
 # The first process of a node: gives it mounts of its own, then runs containerd, kubelet
 # and kube-proxy. It runs in the node's network, mount, UTS and PID namespaces.
 set -euo pipefail
-node=$1 state=$2 bin=$3 ip=$4
+node=$1 state=$2 bin=$3 ips=$4 # of which there are two where the cluster has both families
 
 # /proc still is the machine's, so this is the number that the machine knows.
 read -r pid _ </proc/self/stat
@@ -37,7 +37,10 @@ mount --bind "$state/$node/var" /var
 mkdir -p /etc/cni/net.d /opt/cni/bin
 rm -f /etc/resolv.conf /etc/cni/net.d/*
 printf 'nameserver 10.96.0.10\noptions timeout:2\n' >/etc/resolv.conf
-printf '127.0.0.1 localhost\n%s %s\n' "$ip" "$node" >/etc/hosts
+{
+  printf '127.0.0.1 localhost\n'
+  for ip in ${ips//,/ }; do printf '%s %s\n' "$ip" "$node"; done
+} >/etc/hosts
 echo "$node" >/etc/hostname
 cp /run/node/conf/10-ptp.conflist /etc/cni/net.d/
 ln -sf /usr/lib/cni/* /opt/cni/bin/
@@ -50,6 +53,7 @@ for name in vm/overcommit_memory vm/panic_on_oom kernel/panic kernel/panic_on_oo
   mount --bind "$copy" "/proc/sys/$name"
 done
 echo 1 >/proc/sys/net/ipv4/ip_forward
+if [[ $ips == *,* ]]; then echo 1 >/proc/sys/net/ipv6/conf/all/forwarding; fi
 mount --make-rshared /
 
 # supervise NAME COMMAND… starts the program again whenever it ends.
@@ -67,6 +71,6 @@ cd /
 supervise containerd containerd --config /run/node/conf/containerd.toml &
 until [ -S /run/containerd/containerd.sock ]; do sleep 0.1; done
 supervise kubelet /run/node/bin/kubelet --config=/run/node/conf/kubelet.yaml \
-  --kubeconfig=/run/node/conf/kubelet.kubeconfig --hostname-override="$node" --node-ip="$ip" &
+  --kubeconfig=/run/node/conf/kubelet.kubeconfig --hostname-override="$node" --node-ip="$ips" &
 supervise kube-proxy /run/node/bin/kube-proxy --config=/run/node/conf/kube-proxy.yaml &
 wait
