@@ -81,8 +81,8 @@ func getPublic() policy.HTTPRule {
 
 // policies: the web servers take what the tables of requests say from clients, each on a port
 // of its own; target takes GET of /public and one open port from clients; caged may
-// speak to target alone, by the same rules; lenient is like target, but fails open, and has no
-// open port.
+// speak to target, by the same rules, and like clients to stream, which takes all HTTP; lenient
+// is like target, but fails open, and has no open port.
 func policies() []policy.Policy {
 	web := newPolicy("web", app("web"))
 	for i, table := range requests.Tables() {
@@ -90,8 +90,9 @@ func policies() []policy.Policy {
 	}
 	target := newPolicy("target", app("target")).from("client", open()).from("client", tcp(httpPort), getPublic())
 	caged := newPolicy("caged", policy.Selector{Requirements: []policy.Requirement{{Key: "k8s:role", Operator: policy.In, Values: []string{"caged"}}}})
-	caged.to("target", open()).to("target", tcp(httpPort), getPublic())
-	return []policy.Policy{caged.policy(), lenient(policy.FailOpen), target.policy(), web.policy()}
+	caged.to("target", open()).to("target", tcp(httpPort), getPublic()).to("stream", tcp(httpPort), policy.HTTPRule{})
+	stream := newPolicy("stream", app("stream")).from("client", tcp(httpPort), policy.HTTPRule{})
+	return []policy.Policy{caged.policy(), lenient(policy.FailOpen), stream.policy(), target.policy(), web.policy()}
 }
 
 func lenient(f policy.Failure) policy.Policy {

@@ -59,6 +59,7 @@ func TestAttacks(t *testing.T) {
 	s.AddPod("lenient", "10.244.1.8", policy.Labels{"k8s:app": "lenient"})
 	s.AddRemote("remote", "10.244.2.2", policy.Labels{"k8s:app": "client"})
 	s.startServers(t)
+	s.startStreams(t)
 	s.Publish(policies()...)
 	s.Listen(s.Pods["plain"].NS, "[::]:9")
 	for _, from := range []string{"client", "caged", "remote"} {
@@ -67,6 +68,7 @@ func TestAttacks(t *testing.T) {
 	s.reach(t, s.Host, net.JoinHostPort(s.Pods["plain"].Addrs[1].String(), "9"))
 	t.Run("HTTP", s.http)
 	t.Run("Responses", s.responses)
+	t.Run("Streams", s.streams)
 	t.Run("Packets", s.packets)
 	t.Run("Spoofing", s.spoofing)
 	t.Run("Connections", s.connections)
