@@ -84,14 +84,16 @@ func (s *suite) failure(t *testing.T) {
 		}
 	})
 
-	signal(s.Envoy(), syscall.SIGSTOP)
 	hung := s.Envoy()
+	signal(launcher, syscall.SIGSTOP) // or it would end this Envoy, too
+	signal(hung, syscall.SIGSTOP)
 	t.Cleanup(func() { syscall.Kill(hung, syscall.SIGCONT) }) //nolint:errcheck // it may have ended
 	until("a hung Envoy to be noticed", 60*time.Second, answers(200))
 	expect("refused request, Envoy hangs, failurePolicy Open", "client", lenient, same, 200)
 	expect("refused request, Envoy hangs, failurePolicy Closed", "client", target, denied, 0)
 	signal(hung, syscall.SIGCONT)
 	until("Envoy to judge again", 20*time.Second, answers(403))
+	signal(launcher, syscall.SIGCONT)
 
 	s.attack(t, result{"Failure", "connection that began unjudged, failurePolicy changed to Closed", denied, "Go"}, func(t *testing.T) {
 		all := policies()
