@@ -12,6 +12,7 @@ protoc protobuf-compiler
 python3 python3
 /usr/lib/python3/dist-packages/pip python3-pip
 curl curl
+openssl openssl
 git git
 ip iproute2
 dpkg-deb dpkg

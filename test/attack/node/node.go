@@ -44,6 +44,8 @@ type Node struct {
 	Pods map[string]*Pod
 	// Launcher is the proxy pod's first process, which starts Envoy.
 	Launcher *Process
+	// Secrets are those that the policies name, by ID.
+	Secrets []policy.Secret
 
 	t        *testing.T
 	dir      string

@@ -102,7 +102,7 @@ func (n *Node) snapshot(policies []policy.Policy) policy.Snapshot {
 			{Name: Name, Addrs: []netip.Addr{netip.MustParseAddr(Addr)}},
 			{Name: "node2", Addrs: []netip.Addr{netip.MustParseAddr(OtherNode)}},
 		},
-		Policies: policies,
+		Policies: policies, Secrets: n.Secrets,
 	}
 	identities := map[string]policy.Identity{}
 	var names []string
