@@ -136,6 +136,8 @@ func (e *Enforcer) request(ev policy.Event) {
 	switch {
 	case ev.Kafka != nil:
 		kind = kindKafka
+	case ev.DNS != nil:
+		kind = kindDNS
 	case ev.HTTP == nil:
 		kind = kindTLS
 	}

@@ -66,6 +66,8 @@ func asked(ev policy.Event) string {
 	switch {
 	case ev.Kafka != nil:
 		return strings.TrimSpace(ev.Kafka.Key.String() + " " + printable(ev.Kafka.Topic, maxPath))
+	case ev.DNS != nil:
+		return "DNS " + printable(ev.DNS.Name, maxPath)
 	case ev.HTTP != nil && ev.HTTP.Method != "":
 		path, _, _ := strings.Cut(ev.HTTP.Path, "?") // a query may hold secrets
 		return printable(ev.HTTP.Method, maxMethod) + " " + printable(path, maxPath)

@@ -18,6 +18,7 @@ const (
 	kindTLS  = "tls"
 	// kindKafka counts each topic of a request by itself.
 	kindKafka = "kafka"
+	kindDNS   = "dns"
 )
 
 // stale is how long the loop may be busy before it counts as hung: Envoy is never waited
@@ -62,7 +63,7 @@ func NewMetrics(r *prometheus.Registry) *Metrics {
 		}),
 		appliedTime:   gauge("last_applied_timestamp_seconds", "When a change was last written into the data path."),
 		proxyReady:    gauge("proxy_ready", "1 while Envoy, and Septum's own proxy where it has classes, are connected and hold the configuration in force."),
-		verdictsTotal: counters("verdicts_total", "Verdicts, by connection (l4) and by request (http, kafka).", "kind", "verdict"),
+		verdictsTotal: counters("verdicts_total", "Verdicts, by connection (l4) and by request (http, kafka, dns).", "kind", "verdict"),
 		dropsTotal:    counters("drops_total", "Packets dropped by the BPF programs.", "reason"),
 		lostTotal:     counters("lost_events_total", "Events that were not counted because too many came at once.", "source"),
 	}

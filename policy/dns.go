@@ -1,6 +1,10 @@
 package policy
 
-import "slices"
+import (
+	"net/netip"
+	"slices"
+	"time"
+)
 
 // DNS allows the questions for names that match one of its rules, whatever their type.
 // No rules allow nothing.
@@ -21,6 +25,20 @@ type DNSRule struct {
 type DNSRequest struct {
 	// Name is as asked, with or without the trailing dot.
 	Name string
+}
+
+// DNSEvent is the DNS part of an Event.
+type DNSEvent struct {
+	// Name is normalised.
+	Name string
+	// Type is the number of the record type that was asked for, Code the answer's.
+	Type, Code uint16
+	// Addrs were given for the name, Aliases are the names on the way.
+	Addrs   []netip.Addr
+	Aliases []string
+	// TTL is the shortest of them, in seconds.
+	TTL     uint32
+	Latency time.Duration
 }
 
 // DecideDNS judges a question by a class's rules.

@@ -69,6 +69,8 @@ type Event struct {
 	TLS *TLSEvent
 	// Kafka is nil for what is no Kafka request.
 	Kafka *KafkaEvent
+	// DNS is nil for what is no question to a DNS server.
+	DNS *DNSEvent
 }
 
 // EventSource is the backend that gave a verdict.

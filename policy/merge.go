@@ -162,6 +162,8 @@ func (m *merger) class(of []Entry, open *RuleID) ClassID {
 	out.DNS = slices.CompactFunc(out.DNS, func(a, b DNSRule) bool { return a.ID == b.ID })
 	slices.SortFunc(out.Kafka, func(a, b KafkaRule) int { return CompareRuleIDs(a.ID, b.ID) })
 	out.Kafka = slices.CompactFunc(out.Kafka, func(a, b KafkaRule) bool { return a.ID == b.ID })
+	slices.SortFunc(out.TLS, func(a, b TLSRule) int { return CompareRuleIDs(a.ID, b.ID) })
+	out.TLS = slices.CompactFunc(out.TLS, func(a, b TLSRule) bool { return CompareRuleIDs(a.ID, b.ID) == 0 })
 	m.classes[out.ID] = out
 	m.made = append(m.made, out)
 	return out.ID

@@ -34,6 +34,9 @@ type IngressRule struct {
 // +kubebuilder:validation:XValidation:rule="!has(self.tls) || (has(self.ports) && self.ports.all(p, has(p.protocol) && p.protocol == 'TCP' && (has(p.port) || has(p.name))))",message="tls needs ports, each with `protocol: TCP` and a port or name",fieldPath=".ports"
 // +kubebuilder:validation:XValidation:rule="!(has(self.tls) && !has(self.tls.inspect) && (has(self.http) || has(self.grpc)))",message="http and grpc cannot look into TLS that is passed on: set tls.inspect, or leave out tls",fieldPath=".tls"
 // +kubebuilder:validation:XValidation:rule="!(has(self.action) && self.action == 'Deny' && has(self.tls))",message="a Deny rule cannot have tls",fieldPath=".action"
+// +kubebuilder:validation:XValidation:rule="!has(self.dns) || (has(self.ports) && self.ports.all(p, !(has(p.protocol) && p.protocol == 'SCTP') && (has(p.port) || has(p.name))))",message="dns needs ports, each with a port (usually 53) or name, and UDP, TCP or no protocol",fieldPath=".ports"
+// +kubebuilder:validation:XValidation:rule="!(has(self.dns) && has(self.action) && self.action == 'Deny')",message="a Deny rule cannot have dns; DNS rules name what is allowed",fieldPath=".action"
+// +kubebuilder:validation:XValidation:rule="!(has(self.dns) && (has(self.http) || has(self.grpc) || has(self.tls)))",message="dns and http, grpc or tls cannot be in one rule; write two rules",fieldPath=".dns"
 type EgressRule struct {
 	// The destinations that the rule is about, as alternatives. Without `to`
 	// the rule is about every destination, inside and outside of the cluster.
@@ -42,6 +45,16 @@ type EgressRule struct {
 	// +kubebuilder:validation:MaxItems=64
 	// +listType=atomic
 	To []EgressPeer `json:"to,omitempty"`
+
+	// The DNS names that may be asked for, as alternatives, whatever the type
+	// of the record, over UDP and TCP. Other questions are answered REFUSED
+	// (or NXDOMAIN, if the cluster is set up so), and what is no DNS is dropped.
+	// A DNS rule for every name is `dns: [{pattern: "*"}]`.
+	// +optional
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=256
+	// +listType=atomic
+	DNS []DNSName `json:"dns,omitempty"`
 
 	TrafficRule `json:",inline"`
 }

@@ -52,9 +52,13 @@ func run(log *slog.Logger, args []string) error {
 	socket := flags.String("socket", "/run/septum/proxy/launch.sock", "path of the enforcer's socket")
 	concurrency := flags.Int("concurrency", 2, "Envoy's worker threads; 0 is one per processor")
 	level := flags.String("log-level", "warning", "Envoy's log level")
+	refusal := flags.String("dns-refusal", refused, "what a DNS question is answered that no rule allows: refused or nxdomain")
 	drain := flags.Duration("stop-timeout", 5*time.Second, "how long Envoy and Septum's own proxy may take to end")
 	if err := flags.Parse(args); err != nil {
 		return fmt.Errorf("parse flags: %w", err)
+	}
+	if _, err := refusalCode(*refusal); err != nil {
+		return err
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
@@ -90,7 +94,7 @@ func run(log *slog.Logger, args []string) error {
 		return launch.Run(ctx,
 			watched(watch, process(log, "Envoy", &launch.Process{Path: *envoy, Args: envoyArgs(path, *level, *concurrency), StopTimeout: *drain})),
 			process(log, "septum-proxy serve", &launch.Process{
-				Path: self, Args: []string{"serve", "--socket=" + filepath.Join(filepath.Dir(*socket), launch.ProxySocket)}, StopTimeout: *drain,
+				Path: self, Args: []string{"serve", "--dns-refusal=" + *refusal, "--socket=" + filepath.Join(filepath.Dir(*socket), launch.ProxySocket)}, StopTimeout: *drain,
 			}))
 	}
 }

@@ -9,8 +9,11 @@ import (
 	"runtime/debug"
 	"syscall"
 
+	"golang.org/x/net/dns/dnsmessage"
+
 	"github.com/septum-dev/septum/enforcer/launch"
 	"github.com/septum-dev/septum/enforcer/proxy"
+	"github.com/septum-dev/septum/enforcer/proxy/dns"
 	"github.com/septum-dev/septum/enforcer/proxy/kafka"
 	"github.com/septum-dev/septum/enforcer/proxy/stream"
 	"github.com/septum-dev/septum/policy"
@@ -23,9 +26,14 @@ const gcPercent = 50
 // told to end.
 func serve(log *slog.Logger, args []string) error {
 	flags := flag.NewFlagSet("septum-proxy serve", flag.ContinueOnError)
+	refusal := flags.String("dns-refusal", refused, "what a DNS question is answered that no rule allows: refused or nxdomain")
 	socket := flags.String("socket", "/run/septum/proxy/"+launch.ProxySocket, "path of the enforcer's socket")
 	if err := flags.Parse(args); err != nil {
 		return fmt.Errorf("parse flags: %w", err)
+	}
+	code, err := refusalCode(*refusal)
+	if err != nil {
+		return err
 	}
 	if err := launch.EndWithParent(); err != nil {
 		return err
@@ -35,13 +43,29 @@ func serve(log *slog.Logger, args []string) error {
 	defer stop()
 	failed := unlessRepeated(func(err error) { log.Warn("not as it should be", "error", err.Error()) })
 	client := stream.NewClient(*socket)
-	own := proxy.New(ctx, proxy.Config{Handlers: handlers(client.Event), Failed: failed})
+	own := proxy.New(ctx, proxy.Config{Handlers: handlers(client.Event, code), Failed: failed})
 	defer own.Close()
 	client.Apply, client.Failed = own.Apply, failed
 	return client.Run(ctx)
 }
 
+// refused is the answer to a DNS question that no rule allows, if nothing else is said.
+const refused = "refused"
+
+func refusalCode(name string) (dnsmessage.RCode, error) {
+	switch name {
+	case refused:
+		return dnsmessage.RCodeRefused, nil
+	case "nxdomain":
+		return dnsmessage.RCodeNameError, nil
+	}
+	return 0, fmt.Errorf("dns-refusal: %q is neither refused nor nxdomain", name)
+}
+
 // handlers are the kinds of classes that are served.
-func handlers(event func(policy.Event)) map[policy.Kind]proxy.Handler {
-	return map[policy.Kind]proxy.Handler{policy.KindKafka: kafka.New(event)}
+func handlers(event func(policy.Event), refusal dnsmessage.RCode) map[policy.Kind]proxy.Handler {
+	return map[policy.Kind]proxy.Handler{
+		policy.KindDNS:   dns.New(dns.Config{Event: event, Refusal: refusal}),
+		policy.KindKafka: kafka.New(event),
+	}
 }

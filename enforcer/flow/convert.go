@@ -46,7 +46,7 @@ func (c converter) base() *flowpb.Flow {
 // name fills in the policies that decided. A packet that was dropped for another reason
 // was not denied by the policy that would have let it in.
 func (c converter) name(f *flowpb.Flow) {
-	if c.event.HTTP == nil && c.event.TLS == nil && c.event.Verdict == policy.Denied && !byPolicy(c.event.DropReason) {
+	if c.event.HTTP == nil && c.event.TLS == nil && c.event.DNS == nil && c.event.Verdict == policy.Denied && !byPolicy(c.event.DropReason) {
 		return
 	}
 	list := make([]*flowpb.Policy, 0, len(c.by))
@@ -113,6 +113,9 @@ func (c converter) drop() *flowpb.Flow {
 
 // request is the flow of an HTTP request. One that was refused has the status of the answer.
 func (c converter) request() *flowpb.Flow {
+	if c.event.DNS != nil {
+		return c.dnsFlow(false)
+	}
 	f, h := c.base(), c.event.HTTP
 	f.Type, f.EventType = flowpb.FlowType_L7, &flowpb.CiliumEventType{Type: typeL7}
 	http := c.http()
@@ -126,6 +129,9 @@ func (c converter) request() *flowpb.Flow {
 
 // response is the flow of the server's answer, from the server to the client.
 func (c converter) response() *flowpb.Flow {
+	if c.event.DNS != nil {
+		return c.dnsFlow(true)
+	}
 	h := c.event.HTTP
 	f := c.base()
 	f.Type, f.EventType = flowpb.FlowType_L7, &flowpb.CiliumEventType{Type: typeL7}

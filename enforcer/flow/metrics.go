@@ -109,7 +109,7 @@ func (m *Metrics) observe(c converter, parts []part) {
 	if e.Verdict == policy.Denied {
 		m.drops.count(append([]string{dropReason(e.DropReason).String(), protocol, direction}, ends[:]...)...)
 	}
-	if e.HTTP != nil || e.TLS != nil || e.Verdict != policy.Denied || byPolicy(e.DropReason) {
+	if e.HTTP != nil || e.TLS != nil || e.DNS != nil || e.Verdict != policy.Denied || byPolicy(e.DropReason) {
 		m.verdicts.count(direction, matchName(e), actionName(e.Verdict))
 	}
 	if e.HTTP != nil {
@@ -176,6 +176,8 @@ func matchName(e policy.Event) string {
 	switch {
 	case e.HTTP != nil:
 		return "l7/http"
+	case e.DNS != nil:
+		return "l7/dns"
 	case e.TLS != nil:
 		return "l7/tls"
 	case e.Rule != policy.RuleID{}:

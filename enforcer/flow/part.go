@@ -57,6 +57,8 @@ func (c converter) parts() []part {
 	e := c.event
 	answered := e.HTTP != nil && e.HTTP.Code > 0
 	switch {
+	case e.DNS != nil:
+		return c.dnsParts()
 	case e.HTTP != nil && e.Verdict == policy.Denied:
 		return []part{partVerdict, partRequest}
 	case e.HTTP != nil && e.Verdict == policy.Audited && answered:

@@ -44,6 +44,8 @@ type served struct {
 	kind      policy.Kind
 	class     *atomic.Pointer[policy.Class]
 	listeners []*net.TCPListener
+	// datagrams is nil for kinds that have none.
+	datagrams *datagrams
 	ctx       context.Context
 	stop      context.CancelFunc
 }
@@ -112,11 +114,22 @@ func (p *Proxy) open(class *policy.Class, port uint16) (*served, error) {
 	if p.config.Handlers[class.Kind] == nil {
 		return nil, fmt.Errorf("class %q is of the kind %s, which this proxy does not serve", class.ID, class.Kind)
 	}
+	// Datagrams first: a class is in the data path when its listener is there.
+	var packets *datagrams
+	if _, ok := p.config.Handlers[class.Kind].(DatagramHandler); ok {
+		var err error
+		if packets, err = listenDatagrams(p.ctx, class.Direction, port); err != nil {
+			return nil, fmt.Errorf("open the sockets of class %q: %w", class.ID, err)
+		}
+	}
 	listeners, err := listen(p.ctx, class.Direction, port)
 	if err != nil {
+		if packets != nil {
+			packets.close()
+		}
 		return nil, fmt.Errorf("listen for class %q: %w", class.ID, err)
 	}
-	s := &served{port: port, kind: class.Kind, class: &atomic.Pointer[policy.Class]{}, listeners: listeners}
+	s := &served{port: port, kind: class.Kind, class: &atomic.Pointer[policy.Class]{}, listeners: listeners, datagrams: packets}
 	s.class.Store(class)
 	s.ctx, s.stop = context.WithCancel(p.ctx)
 	return s, nil
@@ -127,9 +140,18 @@ func (s *served) close() {
 	for _, l := range s.listeners {
 		l.Close()
 	}
+	if s.datagrams != nil {
+		s.datagrams.close()
+	}
 }
 
 func (p *Proxy) serve(s *served) {
+	if s.datagrams != nil {
+		h := p.config.Handlers[s.kind].(DatagramHandler)
+		for _, socket := range s.datagrams.sockets {
+			p.wg.Go(func() { p.read(s, socket, h) })
+		}
+	}
 	for _, l := range s.listeners {
 		p.wg.Go(func() { p.accept(s, l) })
 	}

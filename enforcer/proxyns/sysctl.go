@@ -25,6 +25,8 @@ func sysctls() []sysctl {
 		{path: "ipv4/conf/all/rp_filter", value: "0"},
 		// Every port of these can be both a client's and the proxy's own.
 		{path: "ipv4/ip_local_port_range", value: "10240\t32767"},
+		// Answers of DNS servers come from port 53; the proxy may bind it without a capability more.
+		{path: "ipv4/ip_unprivileged_port_start", value: "0"},
 		// A reset from no socket takes the leg of what it answers, which is the packet's mark.
 		{path: "ipv4/fwmark_reflect", value: "1"},
 		{path: "ipv6/fwmark_reflect", value: "1", optional: true},

@@ -74,7 +74,7 @@ func (s *scope) withPorts(base policy.Rule, in *ciliumRule) []policy.Rule {
 	for j := range in.ports {
 		r := base
 		r.ID.Path = at(in.path, "toPorts", j)
-		if s.portRule(&r, &in.ports[j], in.deny) {
+		if s.fitsDirection(in, j) && s.portRule(&r, &in.ports[j], in.deny) {
 			out = append(out, r)
 		}
 	}
@@ -99,6 +99,9 @@ func (s *scope) portRule(r *policy.Rule, in *ciliumv2.PortRule, deny bool) bool 
 	if in.Rules != nil {
 		for k := range in.Rules.HTTP {
 			rules = append(rules, at(path, "rules.http", k))
+		}
+		for k := range in.Rules.DNS {
+			rules = append(rules, at(path, "rules.dns", k))
 		}
 	}
 	broken := s.unknownIn(path, rules...)
@@ -148,6 +151,18 @@ func (s *scope) portRule(r *policy.Rule, in *ciliumv2.PortRule, deny bool) bool 
 		broken = broken || !some
 		r.L7 = part
 	}
+	if kind == "dns" {
+		if tls {
+			s.invalid(path+".rules.dns", "dns cannot be in one entry with TLS; write an entry for each: the ports allow nothing")
+			return false
+		}
+		ports = s.dnsPorts(ports, path+".ports")
+		dns := s.ciliumDNS(in.Rules.DNS, path+".rules.dns")
+		if len(dns.Rules) == 0 {
+			return false
+		}
+		r.L7 = dns
+	}
 	r.Ports = ports
 	return !broken && len(ports) > 0
 }
@@ -175,8 +190,7 @@ func (s *scope) l7Kind(in *ciliumv2.L7Rules, path string) (kind string, ok bool)
 		s.unsupported(path+".kafka", "Kafka rules are not supported yet: the ports allow nothing; without rules they are allowed as a whole")
 		return "kafka", false
 	case len(in.DNS) > 0:
-		s.unsupported(path+".dns", "DNS rules are not supported yet: the ports allow nothing; without rules they are allowed as a whole")
-		return "dns", false
+		return "dns", true
 	case in.L7Proto != "" || len(in.L7) > 0:
 		s.unsupported(path+".l7proto", "parsers of Cilium's Envoy are not supported: the ports allow nothing; use http")
 		return "l7proto", false

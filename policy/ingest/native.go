@@ -64,6 +64,10 @@ func (s *scope) native(p *policy.Policy, subject *policy.Selector, in *v1alpha1.
 		r := &in.Egress[i]
 		path := at("spec", "egress", i)
 		who := s.nativeDestinations(r.To, path, r.Action == v1alpha1.ActionDeny)
+		if r.DNS != nil {
+			spec.Egress.Rules = append(spec.Egress.Rules, s.nativeDNSRule(r, who, path)...)
+			continue
+		}
 		spec.Egress.Rules = append(spec.Egress.Rules, s.nativeRule(&r.TrafficRule, who, r.To != nil, path)...)
 	}
 	spec.Ingress.DefaultDeny, spec.Egress.DefaultDeny = len(in.Ingress) > 0, len(in.Egress) > 0

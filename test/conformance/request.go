@@ -57,6 +57,10 @@ func (c *cluster) check(line string) (Check, error) {
 	if name, ok := tlsWord(words); ok {
 		out.Request.TLS, words = &policy.TLSRequest{ServerName: name}, append(words[:5:5], words[6:]...)
 	}
+	if len(words) == 7 && words[5] == "dns" {
+		out.Request.DNS = &policy.DNSRequest{Name: words[6]}
+		return out, nil
+	}
 	if len(words) > 5 {
 		err = out.http(words[5:])
 	}

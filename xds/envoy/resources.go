@@ -29,7 +29,7 @@ type Set struct {
 	Sealed map[string]bool
 }
 
-// Resources returns the configuration for every class of np. It fails when a class has no
+// Resources returns the configuration for every class of np that Envoy serves. It fails when a class has no
 // number or two have the same one: the caller must then leave the class out of the data
 // path, which keeps it denied.
 func Resources(np policy.NodePolicy, n policy.Numbers) (Set, error) {
@@ -37,6 +37,9 @@ func Resources(np policy.NodePolicy, n policy.Numbers) (Set, error) {
 	var problems []error
 	ports := map[uint16]policy.ClassID{}
 	for _, class := range np.Classes {
+		if class.Backend() != policy.BackendEnvoy {
+			continue
+		}
 		class = np.Reveal(class)
 		port := n.Classes[class.ID]
 		if port == 0 {

@@ -2436,6 +2436,7 @@ type ProxyEvent struct {
 	Protocol      uint32      `protobuf:"varint,7,opt,name=protocol,proto3" json:"protocol,omitempty"`
 	Reason        string      `protobuf:"bytes,8,opt,name=reason,proto3" json:"reason,omitempty"`
 	Kafka         *KafkaEvent `protobuf:"bytes,10,opt,name=kafka,proto3" json:"kafka,omitempty"`
+	Dns           *DNSEvent   `protobuf:"bytes,11,opt,name=dns,proto3" json:"dns,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2533,6 +2534,107 @@ func (x *ProxyEvent) GetKafka() *KafkaEvent {
 	return nil
 }
 
+func (x *ProxyEvent) GetDns() *DNSEvent {
+	if x != nil {
+		return x.Dns
+	}
+	return nil
+}
+
+type DNSEvent struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// type is the record's that was asked for, code the answer's.
+	Type      uint32   `protobuf:"varint,2,opt,name=type,proto3" json:"type,omitempty"`
+	Code      uint32   `protobuf:"varint,3,opt,name=code,proto3" json:"code,omitempty"`
+	Addresses []string `protobuf:"bytes,4,rep,name=addresses,proto3" json:"addresses,omitempty"`
+	Aliases   []string `protobuf:"bytes,5,rep,name=aliases,proto3" json:"aliases,omitempty"`
+	// ttl is in seconds, latency in nanoseconds.
+	Ttl           uint32 `protobuf:"varint,6,opt,name=ttl,proto3" json:"ttl,omitempty"`
+	Latency       int64  `protobuf:"varint,7,opt,name=latency,proto3" json:"latency,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DNSEvent) Reset() {
+	*x = DNSEvent{}
+	mi := &file_septum_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DNSEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DNSEvent) ProtoMessage() {}
+
+func (x *DNSEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_septum_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DNSEvent.ProtoReflect.Descriptor instead.
+func (*DNSEvent) Descriptor() ([]byte, []int) {
+	return file_septum_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *DNSEvent) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *DNSEvent) GetType() uint32 {
+	if x != nil {
+		return x.Type
+	}
+	return 0
+}
+
+func (x *DNSEvent) GetCode() uint32 {
+	if x != nil {
+		return x.Code
+	}
+	return 0
+}
+
+func (x *DNSEvent) GetAddresses() []string {
+	if x != nil {
+		return x.Addresses
+	}
+	return nil
+}
+
+func (x *DNSEvent) GetAliases() []string {
+	if x != nil {
+		return x.Aliases
+	}
+	return nil
+}
+
+func (x *DNSEvent) GetTtl() uint32 {
+	if x != nil {
+		return x.Ttl
+	}
+	return 0
+}
+
+func (x *DNSEvent) GetLatency() int64 {
+	if x != nil {
+		return x.Latency
+	}
+	return 0
+}
+
 type KafkaEvent struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Key           int32                  `protobuf:"varint,1,opt,name=key,proto3" json:"key,omitempty"`
@@ -2547,7 +2649,7 @@ type KafkaEvent struct {
 
 func (x *KafkaEvent) Reset() {
 	*x = KafkaEvent{}
-	mi := &file_septum_proto_msgTypes[33]
+	mi := &file_septum_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2559,7 +2661,7 @@ func (x *KafkaEvent) String() string {
 func (*KafkaEvent) ProtoMessage() {}
 
 func (x *KafkaEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[33]
+	mi := &file_septum_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2572,7 +2674,7 @@ func (x *KafkaEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KafkaEvent.ProtoReflect.Descriptor instead.
 func (*KafkaEvent) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{33}
+	return file_septum_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *KafkaEvent) GetKey() int32 {
@@ -2630,7 +2732,7 @@ type StoredState struct {
 
 func (x *StoredState) Reset() {
 	*x = StoredState{}
-	mi := &file_septum_proto_msgTypes[34]
+	mi := &file_septum_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2642,7 +2744,7 @@ func (x *StoredState) String() string {
 func (*StoredState) ProtoMessage() {}
 
 func (x *StoredState) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[34]
+	mi := &file_septum_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2655,7 +2757,7 @@ func (x *StoredState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoredState.ProtoReflect.Descriptor instead.
 func (*StoredState) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{34}
+	return file_septum_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *StoredState) GetNode() string {
@@ -2877,7 +2979,7 @@ const file_septum_proto_rawDesc = "" +
 	"\arefused\x18\x02 \x01(\tR\arefused\"Z\n" +
 	"\vProxyEvents\x127\n" +
 	"\x06events\x18\x01 \x03(\v2\x1f.septum.xds.v1alpha1.ProxyEventR\x06events\x12\x12\n" +
-	"\x04lost\x18\x02 \x01(\x04R\x04lost\"\xae\x02\n" +
+	"\x04lost\x18\x02 \x01(\x04R\x04lost\"\xdf\x02\n" +
 	"\n" +
 	"ProxyEvent\x12\x12\n" +
 	"\x04time\x18\x01 \x01(\x03R\x04time\x12\x1c\n" +
@@ -2889,7 +2991,16 @@ const file_septum_proto_rawDesc = "" +
 	"\bprotocol\x18\a \x01(\rR\bprotocol\x12\x16\n" +
 	"\x06reason\x18\b \x01(\tR\x06reason\x125\n" +
 	"\x05kafka\x18\n" +
-	" \x01(\v2\x1f.septum.xds.v1alpha1.KafkaEventR\x05kafka\"\xa3\x01\n" +
+	" \x01(\v2\x1f.septum.xds.v1alpha1.KafkaEventR\x05kafka\x12/\n" +
+	"\x03dns\x18\v \x01(\v2\x1d.septum.xds.v1alpha1.DNSEventR\x03dns\"\xaa\x01\n" +
+	"\bDNSEvent\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04type\x18\x02 \x01(\rR\x04type\x12\x12\n" +
+	"\x04code\x18\x03 \x01(\rR\x04code\x12\x1c\n" +
+	"\taddresses\x18\x04 \x03(\tR\taddresses\x12\x18\n" +
+	"\aaliases\x18\x05 \x03(\tR\aaliases\x12\x10\n" +
+	"\x03ttl\x18\x06 \x01(\rR\x03ttl\x12\x18\n" +
+	"\alatency\x18\a \x01(\x03R\alatency\"\xa3\x01\n" +
 	"\n" +
 	"KafkaEvent\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\x05R\x03key\x12\x18\n" +
@@ -2926,7 +3037,7 @@ func file_septum_proto_rawDescGZIP() []byte {
 	return file_septum_proto_rawDescData
 }
 
-var file_septum_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
+var file_septum_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
 var file_septum_proto_goTypes = []any{
 	(*NodeResource)(nil),         // 0: septum.xds.v1alpha1.NodeResource
 	(*ClusterResource)(nil),      // 1: septum.xds.v1alpha1.ClusterResource
@@ -2961,11 +3072,12 @@ var file_septum_proto_goTypes = []any{
 	(*ProxyAnswer)(nil),          // 30: septum.xds.v1alpha1.ProxyAnswer
 	(*ProxyEvents)(nil),          // 31: septum.xds.v1alpha1.ProxyEvents
 	(*ProxyEvent)(nil),           // 32: septum.xds.v1alpha1.ProxyEvent
-	(*KafkaEvent)(nil),           // 33: septum.xds.v1alpha1.KafkaEvent
-	(*StoredState)(nil),          // 34: septum.xds.v1alpha1.StoredState
-	nil,                          // 35: septum.xds.v1alpha1.IdentityLabels.LabelsEntry
-	nil,                          // 36: septum.xds.v1alpha1.StoredState.NodeResourcesEntry
-	nil,                          // 37: septum.xds.v1alpha1.StoredState.ClusterResourcesEntry
+	(*DNSEvent)(nil),             // 33: septum.xds.v1alpha1.DNSEvent
+	(*KafkaEvent)(nil),           // 34: septum.xds.v1alpha1.KafkaEvent
+	(*StoredState)(nil),          // 35: septum.xds.v1alpha1.StoredState
+	nil,                          // 36: septum.xds.v1alpha1.IdentityLabels.LabelsEntry
+	nil,                          // 37: septum.xds.v1alpha1.StoredState.NodeResourcesEntry
+	nil,                          // 38: septum.xds.v1alpha1.StoredState.ClusterResourcesEntry
 }
 var file_septum_proto_depIdxs = []int32{
 	2,  // 0: septum.xds.v1alpha1.NodeResource.endpoint:type_name -> septum.xds.v1alpha1.Endpoint
@@ -2995,7 +3107,7 @@ var file_septum_proto_depIdxs = []int32{
 	13, // 24: septum.xds.v1alpha1.HTTPRule.hosts:type_name -> septum.xds.v1alpha1.StringMatch
 	14, // 25: septum.xds.v1alpha1.HTTPRule.headers:type_name -> septum.xds.v1alpha1.HeaderMatch
 	13, // 26: septum.xds.v1alpha1.HeaderMatch.value:type_name -> septum.xds.v1alpha1.StringMatch
-	35, // 27: septum.xds.v1alpha1.IdentityLabels.labels:type_name -> septum.xds.v1alpha1.IdentityLabels.LabelsEntry
+	36, // 27: septum.xds.v1alpha1.IdentityLabels.labels:type_name -> septum.xds.v1alpha1.IdentityLabels.LabelsEntry
 	19, // 28: septum.xds.v1alpha1.Checkpoint.policies:type_name -> septum.xds.v1alpha1.AppliedPolicy
 	23, // 29: septum.xds.v1alpha1.NodeReport.problems:type_name -> septum.xds.v1alpha1.NodeProblem
 	24, // 30: septum.xds.v1alpha1.NodeReport.counters:type_name -> septum.xds.v1alpha1.RuleCounter
@@ -3006,20 +3118,21 @@ var file_septum_proto_depIdxs = []int32{
 	31, // 35: septum.xds.v1alpha1.FromProxy.events:type_name -> septum.xds.v1alpha1.ProxyEvents
 	32, // 36: septum.xds.v1alpha1.ProxyEvents.events:type_name -> septum.xds.v1alpha1.ProxyEvent
 	6,  // 37: septum.xds.v1alpha1.ProxyEvent.rule:type_name -> septum.xds.v1alpha1.RuleID
-	33, // 38: septum.xds.v1alpha1.ProxyEvent.kafka:type_name -> septum.xds.v1alpha1.KafkaEvent
-	36, // 39: septum.xds.v1alpha1.StoredState.node_resources:type_name -> septum.xds.v1alpha1.StoredState.NodeResourcesEntry
-	37, // 40: septum.xds.v1alpha1.StoredState.cluster_resources:type_name -> septum.xds.v1alpha1.StoredState.ClusterResourcesEntry
-	20, // 41: septum.xds.v1alpha1.NodeService.Authenticate:input_type -> septum.xds.v1alpha1.AuthenticateRequest
-	22, // 42: septum.xds.v1alpha1.NodeService.Report:input_type -> septum.xds.v1alpha1.NodeReport
-	29, // 43: septum.xds.v1alpha1.ProxyService.Connect:input_type -> septum.xds.v1alpha1.FromProxy
-	21, // 44: septum.xds.v1alpha1.NodeService.Authenticate:output_type -> septum.xds.v1alpha1.AuthenticateResponse
-	25, // 45: septum.xds.v1alpha1.NodeService.Report:output_type -> septum.xds.v1alpha1.ReportResponse
-	26, // 46: septum.xds.v1alpha1.ProxyService.Connect:output_type -> septum.xds.v1alpha1.ToProxy
-	44, // [44:47] is the sub-list for method output_type
-	41, // [41:44] is the sub-list for method input_type
-	41, // [41:41] is the sub-list for extension type_name
-	41, // [41:41] is the sub-list for extension extendee
-	0,  // [0:41] is the sub-list for field type_name
+	34, // 38: septum.xds.v1alpha1.ProxyEvent.kafka:type_name -> septum.xds.v1alpha1.KafkaEvent
+	33, // 39: septum.xds.v1alpha1.ProxyEvent.dns:type_name -> septum.xds.v1alpha1.DNSEvent
+	37, // 40: septum.xds.v1alpha1.StoredState.node_resources:type_name -> septum.xds.v1alpha1.StoredState.NodeResourcesEntry
+	38, // 41: septum.xds.v1alpha1.StoredState.cluster_resources:type_name -> septum.xds.v1alpha1.StoredState.ClusterResourcesEntry
+	20, // 42: septum.xds.v1alpha1.NodeService.Authenticate:input_type -> septum.xds.v1alpha1.AuthenticateRequest
+	22, // 43: septum.xds.v1alpha1.NodeService.Report:input_type -> septum.xds.v1alpha1.NodeReport
+	29, // 44: septum.xds.v1alpha1.ProxyService.Connect:input_type -> septum.xds.v1alpha1.FromProxy
+	21, // 45: septum.xds.v1alpha1.NodeService.Authenticate:output_type -> septum.xds.v1alpha1.AuthenticateResponse
+	25, // 46: septum.xds.v1alpha1.NodeService.Report:output_type -> septum.xds.v1alpha1.ReportResponse
+	26, // 47: septum.xds.v1alpha1.ProxyService.Connect:output_type -> septum.xds.v1alpha1.ToProxy
+	45, // [45:48] is the sub-list for method output_type
+	42, // [42:45] is the sub-list for method input_type
+	42, // [42:42] is the sub-list for extension type_name
+	42, // [42:42] is the sub-list for extension extendee
+	0,  // [0:42] is the sub-list for field type_name
 }
 
 func init() { file_septum_proto_init() }
@@ -3052,7 +3165,7 @@ func file_septum_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_septum_proto_rawDesc), len(file_septum_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   38,
+			NumMessages:   39,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

@@ -27,6 +27,9 @@ func Event(e policy.Event) *septumpb.ProxyEvent {
 			ClientId: strings.ToValidUTF8(k.ClientID, "\ufffd"), Topic: strings.ToValidUTF8(k.Topic, "\ufffd"), Error: int32(k.Error),
 		}
 	}
+	if e.DNS != nil {
+		out.Dns = dnsEvent(e.DNS)
+	}
 	return out
 }
 
@@ -56,6 +59,11 @@ func ReadEvent(in *septumpb.ProxyEvent) (policy.Event, error) {
 		}
 		if err := errors.Join(text("client_id", k.GetClientId()), text("topic", k.GetTopic())); err != nil {
 			return out, fmt.Errorf("event's request: %w", err)
+		}
+	}
+	if in.GetDns() != nil {
+		if out.DNS, err = readDNSEvent(in.GetDns()); err != nil {
+			return out, fmt.Errorf("event's question: %w", err)
 		}
 	}
 	return out, nil

@@ -18,8 +18,8 @@ type L7Rules struct {
 	// +optional
 	Kafka []KafkaRule `json:"kafka,omitzero"`
 
-	// The DNS names that may be asked for, as alternatives. Not supported by
-	// Septum yet: the rule allows nothing, and the condition Accepted says so.
+	// The DNS names that may be asked for, as alternatives, whatever the type
+	// of the record; on egress only. Other questions are answered REFUSED.
 	// +optional
 	DNS []FQDNSelector `json:"dns,omitzero"`
 

@@ -42,7 +42,8 @@ type PortRule struct {
 	Listener *Listener `json:"listener,omitempty"`
 
 	// What may be asked, of one kind. Left out or {}: everything. With http
-	// the ports must be TCP, said explicitly, and not 0.
+	// the ports must be TCP, said explicitly, and not 0; with dns UDP, TCP or
+	// ANY, and not 0.
 	// +optional
 	Rules *L7Rules `json:"rules,omitempty"`
 }
