@@ -135,6 +135,7 @@ func TestInspection(t *testing.T) {
 			{ID: ruleID("2.http"), Names: []policy.ServerName{"other.example"}},
 		}}
 		addr := e.apply(t, class)["c"]
+		time.Sleep(3 * logInterval) // apply's own connections are logged, too
 		trusts := &tls.Config{RootCAs: shown.pool}
 		for _, tt := range []struct {
 			name, path string

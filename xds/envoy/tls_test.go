@@ -93,6 +93,7 @@ func TestServerNames(t *testing.T) {
 	audit := class
 	audit.ID, audit.Audit = "audit", true
 	addrs := e.apply(t, class, open, audit)
+	time.Sleep(3 * logInterval) // apply's own connections are logged, too
 	for len(e.events) > 0 {
 		<-e.events
 	}
