@@ -150,7 +150,7 @@ func (r *runner) packet(np policy.NodePolicy, req policy.Request, port uint16, f
 		defer r.setProxy(lo)
 	}
 	action, _, reason := r.run(req.Direction, f.bytes(), ctx)
-	if reason == "cut" || reason == "reclassed" {
+	if slices.Contains([]string{"cut", "reclassed", "no-proxy", "no-listener", "midstream"}, reason) && action == redirect {
 		return policy.Denied, true // TCP's end is a reset, which goes back instead of the packet
 	}
 	switch action {
