@@ -14,7 +14,7 @@ FUZZTIME ?= 1m
 OUT := build
 
 # Go, or a message that says how to get it; only goals that need it ask.
-GO_GOALS := $(filter-out help deps demo-down clean,$(or $(MAKECMDGOALS),help))
+GO_GOALS := $(filter-out help deps deps-test demo-down clean,$(or $(MAKECMDGOALS),help))
 ifneq ($(GO_GOALS),)
 GO_DIR := $(shell hack/go.sh)
 ifeq ($(GO_DIR),)
@@ -91,6 +91,10 @@ push: ## The container images, to a registry (REGISTRY=registry.example/septum, 
 .PHONY: deps
 deps: ## Install the Debian packages that are missing (root)
 	@hack/deps.sh
+
+.PHONY: deps-test
+deps-test: ## The same, with those that only tests need
+	@hack/deps.sh test
 
 .PHONY: binaries
 binaries: deps ## Kubernetes, etcd, CoreDNS and helm for the local cluster, into the cache

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that building and testing need, if they are missing.
+# With "test" also those that only tests need: what fetches and runs the Kafka broker.
 # Each line: a program or file that shows it is there, and the package.
 set -euo pipefail
 
@@ -16,6 +17,10 @@ openssl openssl
 git git
 ip iproute2
 dpkg-deb dpkg
+'
+[ "${1:-}" != test ] || needed+='
+java default-jre-headless
+mvn maven
 '
 missing=()
 while read -r sign package; do

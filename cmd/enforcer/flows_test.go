@@ -26,14 +26,14 @@ func TestFlowsArePrinted(t *testing.T) {
 		{Prefix: netip.MustParsePrefix("10.0.0.1/32"), Identity: 300, Namespace: "shop", Pod: "client"},
 		{Prefix: netip.MustParsePrefix("10.0.0.2/32"), Identity: 301, Namespace: "demo", Pod: "server"},
 	}})
-	add := func(src string, v policy.Verdict) {
+	add := func(src string, v policy.Verdict, reason string) {
 		flows.Add(policy.Event{
-			Time: time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC), Verdict: v, DropReason: "no-listener", Protocol: policy.ProtocolTCP,
+			Time: time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC), Verdict: v, DropReason: reason, Protocol: policy.ProtocolTCP,
 			Src: netip.MustParseAddrPort(src), Dst: netip.MustParseAddrPort("10.0.0.3:80"),
 		}, nil)
 	}
-	add("10.0.0.1:1000", policy.Forwarded)
-	add("10.0.0.2:2000", policy.Denied)
+	add("10.0.0.1:1000", policy.Forwarded, "")
+	add("10.0.0.2:2000", policy.Denied, "no-listener")
 	socket := filepath.Join(t.TempDir(), "hubble.sock")
 	ctx, cancel := context.WithCancel(context.Background())
 	g, ctx := errgroup.WithContext(ctx)

@@ -33,14 +33,16 @@ func apart() []string {
 // parts are all parts, in the order in which they are begun when nothing makes them wait.
 func parts() []part {
 	return []part{
-		{Name: "deps", About: "Debian packages that are missing", Command: []string{"make", "--no-print-directory", "deps"}},
+		{Name: "deps", About: "Debian packages that are missing", Command: []string{"make", "--no-print-directory", "deps-test"}},
 		{Name: "binaries", About: "Kubernetes, etcd, CoreDNS and helm, built once", Needs: []string{"deps"}, Background: true,
 			Command: []string{"test/cluster/cluster", "binaries"}},
 		{Name: "envoy", About: "the stock Envoy, fetched once", Needs: []string{"deps"},
 			Command: []string{"xds/envoy/fetch-envoy.sh"}},
+		{Name: "kafka", About: "a Kafka broker, fetched once", Needs: []string{"deps"}, Background: true,
+			Command: []string{"enforcer/proxy/kafka/testdata/broker.sh"}},
 		{Name: "unit", About: "pure code, in every package that needs no kernel", Needs: []string{"deps"},
 			Packages: []string{"./..."}, Except: apart(), Flags: []string{"-timeout=15m"}},
-		{Name: "kernel", About: "BPF programs, network namespaces and a real Envoy on this kernel", Needs: []string{"deps", "envoy"},
+		{Name: "kernel", About: "BPF programs, network namespaces and a real Envoy on this kernel", Needs: []string{"deps", "envoy", "kafka"},
 			Packages: []string{"./bpf/...", "./enforcer/...", "./xds/envoy/...", "./test/conformance/...", "./test/attack/...", "./test/bench/..."}, Flags: []string{"-count=1", "-p=1", "-timeout=20m"}},
 		{Name: "verify", About: "generated files are what their sources give", Needs: []string{"deps"}, Counts: true,
 			Command: []string{"make", "--no-print-directory", "verify"}},
