@@ -155,7 +155,7 @@ func TestChoose(t *testing.T) {
 		names []string
 		want  string
 	}{
-		"what a part needs comes with it":    {[]string{"kernel"}, "deps envoy kernel"},
+		"what a part needs comes with it":    {[]string{"kernel"}, "deps envoy kafka kernel"},
 		"tests that only come before do not": {[]string{"e2e"}, "deps binaries envoy images e2e"},
 		"the order is that of the parts":     {[]string{"lint", "unit"}, "deps unit lint"},
 	} {
