@@ -56,6 +56,12 @@ func envoyBinary(t testing.TB) string {
 
 func startEnvoy(t testing.TB, upstream string) *realEnvoy {
 	t.Helper()
+	return startEnvoyWith(t, upstream, (*exec.Cmd).Start)
+}
+
+// startEnvoyWith leaves it to start where Envoy's process begins.
+func startEnvoyWith(t testing.TB, upstream string, start func(*exec.Cmd) error) *realEnvoy {
+	t.Helper()
 	binary := envoyBinary(t)
 	// Socket paths are short: t.TempDir's are not.
 	dir, err := os.MkdirTemp("", "sept-f-")
@@ -80,7 +86,7 @@ func startEnvoy(t testing.TB, upstream string) *realEnvoy {
 	cmd := exec.Command(binary, Args(file, 1)...)
 	cmd.Stderr = &log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Start(); err != nil {
+	if err := start(cmd); err != nil {
 		t.Fatal(err)
 	}
 	e.pid = cmd.Process.Pid

@@ -6,18 +6,25 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os/exec"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/septum-dev/septum/enforcer/netns"
+	"github.com/septum-dev/septum/enforcer/netns/nstest"
 	"github.com/septum-dev/septum/policy"
 )
 
 // TestTrueListeners: Envoy takes the listeners as they are in a node, with marks,
 // transparent, with the original addresses; only connections cannot be made here.
 func TestTrueListeners(t *testing.T) {
-	e := startEnvoy(t, "127.0.0.1:1")
+	ns := nstest.New(t, t.TempDir(), "sept-f-proxy")
+	for leg := MarkIngressDownstream; leg <= MarkEgressUpstream; leg++ {
+		ns.Veth(Device(leg), ns, fmt.Sprintf("other-%d", leg))
+	}
+	e := startEnvoyWith(t, "127.0.0.1:1", func(cmd *exec.Cmd) error { return netns.Do(ns.File, cmd.Start) })
 	in, out := classOf("in", policy.HTTPRule{}), classOf("out", policy.HTTPRule{})
 	out.Direction = policy.Egress
 	np := policy.NodePolicy{Classes: []policy.Class{in, out}}
