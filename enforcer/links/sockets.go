@@ -119,16 +119,41 @@ func connectionsOf(addrs []netip.Addr) ([]Connection, error) {
 	return open, nil
 }
 
-// destroy ends one connection of the thread's namespace.
+// destroy ends one connection of the thread's namespace. Where it has none of that tuple the
+// kernel would find the socket that listens for it, and end that: so the connection's own
+// socket is looked for first, and only the one that was found is ended.
 func destroy(c Connection) error {
+	look := nl.NewNetlinkRequest(nl.SOCK_DIAG_BY_FAMILY, 0)
+	look.AddData(diagRequest{Connection: c, cookie: noCookie})
+	found, err := look.Execute(unix.NETLINK_INET_DIAG, nl.SOCK_DIAG_BY_FAMILY)
+	if err != nil {
+		return err
+	}
+	const stateAt, cookieAt, cookieEnd = 1, 44, 52 // in struct inet_diag_msg
+	if len(found) == 0 || len(found[0]) < cookieEnd || !isOpen(found[0][stateAt]) {
+		return unix.ENOENT
+	}
 	request := nl.NewNetlinkRequest(nl.SOCK_DESTROY, unix.NLM_F_ACK)
-	request.AddData(diagRequest(c))
-	_, err := request.Execute(unix.NETLINK_INET_DIAG, 0)
+	request.AddData(diagRequest{Connection: c, cookie: binary.NativeEndian.Uint64(found[0][cookieAt:])})
+	if _, err = request.Execute(unix.NETLINK_INET_DIAG, 0); errors.Is(err, unix.ESTALE) {
+		return unix.ENOENT // it ended meanwhile, and another socket was found
+	}
 	return err
 }
 
+// isOpen is false for a socket that listens, and for one of which only the memory is left.
+func isOpen(state byte) bool {
+	return state != netlink.TCP_LISTEN && state != netlink.TCP_TIME_WAIT && state != netlink.TCP_CLOSE
+}
+
+// noCookie is for any socket (INET_DIAG_NOCOOKIE, twice).
+const noCookie = 1<<64 - 1
+
 // diagRequest is struct inet_diag_req_v2 for one connection.
-type diagRequest Connection
+type diagRequest struct {
+	Connection
+	cookie uint64
+}
 
 // Len is the struct's size.
 func (diagRequest) Len() int { return 56 }
@@ -147,8 +172,6 @@ func (c diagRequest) Serialize() []byte {
 	copy(b[src:], c.Local.Addr().AsSlice())
 	copy(b[dst:], c.Remote.Addr().AsSlice())
 	binary.NativeEndian.PutUint32(b[44:], uint32(c.Interface))
-	for _, cookie := range []int{48, 52} {
-		binary.NativeEndian.PutUint32(b[cookie:], nl.TCPDIAG_NOCOOKIE)
-	}
+	binary.NativeEndian.PutUint64(b[48:], c.cookie)
 	return b
 }

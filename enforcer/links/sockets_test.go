@@ -3,6 +3,7 @@ package links
 import (
 	"errors"
 	"net"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -81,5 +82,39 @@ func TestCutInAnotherNamespace(t *testing.T) {
 	link.ID.Ino++ // whatever inode the new namespace got
 	if _, err := f.Cut(link, func(Connection) bool { return false }); err == nil {
 		t.Error("no error")
+	}
+}
+
+// Who ends a connection that has ended by itself must not end what listens for the next.
+func TestEndLeavesListeners(t *testing.T) {
+	for _, listenOn := range []string{"0.0.0.0:0", "[::]:0"} {
+		t.Run(listenOn, func(t *testing.T) {
+			host, dir, f := node(t)
+			server := nstest.Pod(host, dir, "server", "10.244.1.2", "10.244.1.1")
+			scan(t, f)
+			link, err := f.Find(addrs("10.244.1.2"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var lis net.Listener
+			server.Do(func() (err error) {
+				lis, err = net.Listen("tcp", listenOn)
+				return err
+			})
+			defer lis.Close()
+			local := netip.AddrPortFrom(link.Addrs[0], uint16(lis.Addr().(*net.TCPAddr).Port))
+			gone := Connection{Local: local, Remote: netip.MustParseAddrPort("10.244.1.1:4242")}
+			if err := f.EndOf(link, []Connection{gone}); err != nil {
+				t.Error(err)
+			}
+			host.Do(func() error {
+				c, err := net.DialTimeout("tcp4", local.String(), 2*time.Second)
+				if err != nil {
+					t.Errorf("nobody listens any more: %v", err)
+					return nil
+				}
+				return c.Close()
+			})
+		})
 	}
 }
