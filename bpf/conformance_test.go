@@ -34,9 +34,9 @@ func TestConformance(t *testing.T) {
 					r.enforce(np)
 				}
 				req := check.Request
-				req.HTTP, req.TLS, req.DNS = nil, nil, nil
+				req.HTTP, req.TLS, req.DNS, req.Kafka = nil, nil, nil, nil
 				want := policy.Decide(np, req).Verdict
-				if check.Request.HTTP == nil && check.Request.TLS == nil && check.Request.DNS == nil && want != check.Want {
+				if check.Request.HTTP == nil && check.Request.TLS == nil && check.Request.DNS == nil && check.Request.Kafka == nil && want != check.Want {
 					t.Errorf("%s: the oracle says %d", check.Line, want)
 				}
 				if got, ok := r.judge(np, req, uint16(40000+i)); ok {

@@ -135,6 +135,9 @@ func partsOf(np policy.NodePolicy, selected map[policy.Ref][]policy.Selected) ma
 		for _, rule := range class.HTTP {
 			proxied[rule.ID.Policy] = true
 		}
+		for _, rule := range class.Kafka {
+			proxied[rule.ID.Policy] = true
+		}
 		for _, rule := range class.TLS {
 			proxied[rule.ID.Policy] = true
 		}

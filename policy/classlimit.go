@@ -13,6 +13,7 @@ const MaxClassRules = 20_000
 // Deny rules are never left out alone: where they are too many, the class denies everything.
 func (f *folder) limit(c *Class) {
 	f.limitDNS(c)
+	f.limitKafka(c)
 	if len(c.HTTP) <= MaxClassRules {
 		return
 	}
@@ -46,6 +47,24 @@ func (f *folder) limit(c *Class) {
 			len(c.HTTP), MaxClassRules)})
 	}
 	c.HTTP = slices.Clip(out)
+}
+
+// limitKafka closes a class of too many rules: they are not worth to be sorted out.
+func (f *folder) limitKafka(c *Class) {
+	if len(c.Kafka) <= MaxClassRules {
+		return
+	}
+	last := Ref{}
+	for _, r := range c.Kafka {
+		if r.ID.Policy == last {
+			continue
+		}
+		last = r.ID.Policy
+		f.report(Problem{Policy: last, Path: r.ID.Path, Reason: ReasonUnsupported, Message: fmt.Sprintf(
+			"the Kafka rules of all policies for the same pods, peer and port are %d, and %d are possible: together they allow nothing",
+			len(c.Kafka), MaxClassRules)})
+	}
+	c.Kafka, c.AllowAll, c.AuditRest = nil, nil, false
 }
 
 func (f *folder) limitDNS(c *Class) {

@@ -87,10 +87,11 @@ func (r KafkaRule) holds(req KafkaRequest) bool {
 // topicHolds judges the topic, where the request has one. A request that has none is judged
 // by its key (SEMANTICS 29): a rule for some topics allows it, for a consumer of these topics
 // needs its group, and does not deny it. What an administrator does to everything, or to
-// topics where the proxy does not look, is in no rule for some topics.
+// topics where the proxy does not look, could be about any topic: a rule for some topics does
+// not allow it, and denies it.
 func (r KafkaRule) topicHolds(req KafkaRequest) bool {
 	if req.Topic == "" {
-		return r.Action == Allow && !req.Key.broad()
+		return (r.Action == Deny) == req.Key.broad()
 	}
 	return slices.ContainsFunc(r.Topics, func(m StringMatch) bool {
 		switch m.Kind {

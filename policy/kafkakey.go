@@ -40,9 +40,9 @@ func (r KafkaRole) Keys() []KafkaKey {
 	case RoleProduce:
 		// FindCoordinator finds a transaction's; AddOffsetsToTxn and TxnOffsetCommit are the
 		// consumed offsets that a producer commits with its transaction.
-		return []KafkaKey{0, 3, 10, 18, 22, 24, 25, 26, 28, 75}
+		return []KafkaKey{0, 3, 10, 18, 22, 24, 25, 26, 28}
 	case RoleConsume:
-		return []KafkaKey{1, 2, 3, 8, 9, 10, 11, 12, 13, 14, 18, 23, 68, 75}
+		return []KafkaKey{1, 2, 3, 8, 9, 10, 11, 12, 13, 14, 18, 23, 68}
 	}
 	return nil
 }
@@ -88,7 +88,7 @@ func KafkaKeyNames() []string {
 func (k KafkaKey) broad() bool {
 	switch k {
 	// Those that have topics which the proxy reads: as a whole they are about no topic yet.
-	case 0, 1, 2, 3, 8, 9, 19, 20, 21, 23, 24, 28, 37, 47, 68, 75:
+	case 0, 1, 2, 3, 8, 9, 23, 24, 28, 68:
 		return false
 	// A client's own group, transaction or connection.
 	case 10, 11, 12, 13, 14, 22, 25, 26, 60, 71, 72:

@@ -75,7 +75,7 @@ type TrafficRule struct {
 	// +kubebuilder:default=Allow
 	Action RuleAction `json:"action,omitempty"`
 
-	// Audit reports what this rule's http, grpc or tls entries would
+	// Audit reports what this rule's http, grpc, kafka or tls entries would
 	// refuse, and lets them through: like a rule without them, it opens its
 	// ports to its peers, also for what other policies' entries do not allow;
 	// only entries with `action: Deny` of rules that are enforced still refuse.
@@ -117,6 +117,16 @@ type TrafficRule struct {
 	// +kubebuilder:validation:MaxItems=64
 	// +listType=atomic
 	GRPC []GRPCRule `json:"grpc,omitempty"`
+
+	// The Kafka requests that are allowed, as alternatives, topic by topic. The
+	// traffic must be Kafka in plain text (SASL is passed on): anything else on
+	// these ports is reset. A request is allowed for a topic if it matches one
+	// entry of any policy and no entry with `action: Deny`.
+	// +optional
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	// +listType=atomic
+	Kafka []KafkaRule `json:"kafka,omitempty"`
 
 	// The TLS connections that are allowed, by the server name that they ask
 	// for. Anything on these ports that is not TLS, has no name or another

@@ -46,7 +46,7 @@ func (c converter) base() *flowpb.Flow {
 // name fills in the policies that decided. A packet that was dropped for another reason
 // was not denied by the policy that would have let it in.
 func (c converter) name(f *flowpb.Flow) {
-	if c.event.HTTP == nil && c.event.TLS == nil && c.event.DNS == nil && c.event.Verdict == policy.Denied && !byPolicy(c.event.DropReason) {
+	if c.event.HTTP == nil && c.event.TLS == nil && c.event.DNS == nil && c.event.Kafka == nil && c.event.Verdict == policy.Denied && !byPolicy(c.event.DropReason) {
 		return
 	}
 	list := make([]*flowpb.Policy, 0, len(c.by))

@@ -106,10 +106,13 @@ func (m *Metrics) observe(c converter, parts []part) {
 	if e.HTTP != nil {
 		protocol = "HTTP"
 	}
+	if e.Kafka != nil {
+		protocol = "Kafka"
+	}
 	if e.Verdict == policy.Denied {
 		m.drops.count(append([]string{dropReason(e.DropReason).String(), protocol, direction}, ends[:]...)...)
 	}
-	if e.HTTP != nil || e.TLS != nil || e.DNS != nil || e.Verdict != policy.Denied || byPolicy(e.DropReason) {
+	if e.HTTP != nil || e.TLS != nil || e.DNS != nil || e.Kafka != nil || e.Verdict != policy.Denied || byPolicy(e.DropReason) {
 		m.verdicts.count(direction, matchName(e), actionName(e.Verdict))
 	}
 	if e.HTTP != nil {
@@ -178,6 +181,8 @@ func matchName(e policy.Event) string {
 		return "l7/http"
 	case e.DNS != nil:
 		return "l7/dns"
+	case e.Kafka != nil:
+		return "l7/kafka"
 	case e.TLS != nil:
 		return "l7/tls"
 	case e.Rule != policy.RuleID{}:

@@ -23,6 +23,9 @@ func (p part) flow(c converter) *flowpb.Flow {
 	case partDrop:
 		return c.drop()
 	case partRequest:
+		if c.event.Kafka != nil {
+			return c.kafka()
+		}
 		return c.request()
 	case partResponse:
 		return c.response()
@@ -35,6 +38,9 @@ func (p part) flow(c converter) *flowpb.Flow {
 func (p part) names(e policy.Event) (kind, subtype, protocol string) {
 	switch p {
 	case partRequest, partResponse:
+		if e.Kafka != nil {
+			return "L7", "Kafka", "Kafka"
+		}
 		return "L7", "HTTP", "HTTP"
 	case partDrop:
 		return "Drop", dropReason(e.DropReason).String(), protocolName(e.Protocol)
@@ -55,6 +61,13 @@ func (p part) verdict(e policy.Event) flowpb.Verdict {
 // it was refused; of a connection the policy verdict, and the drop.
 func (c converter) parts() []part {
 	e := c.event
+	if e.Kafka != nil {
+		// The server's answer is passed on unread: there is no flow of it.
+		if e.Verdict == policy.Denied || e.Verdict == policy.Audited {
+			return []part{partVerdict, partRequest}
+		}
+		return []part{partRequest}
+	}
 	answered := e.HTTP != nil && e.HTTP.Code > 0
 	switch {
 	case e.DNS != nil:

@@ -103,6 +103,9 @@ func (s *scope) portRule(r *policy.Rule, in *ciliumv2.PortRule, deny bool) bool 
 		for k := range in.Rules.DNS {
 			rules = append(rules, at(path, "rules.dns", k))
 		}
+		for k := range in.Rules.Kafka {
+			rules = append(rules, at(path, "rules.kafka", k))
+		}
 	}
 	broken := s.unknownIn(path, rules...)
 	kind, ok := s.l7Kind(in.Rules, path+".rules")
@@ -124,7 +127,7 @@ func (s *scope) portRule(r *policy.Rule, in *ciliumv2.PortRule, deny bool) bool 
 		s.invalid(path+".rules", "%s rules cannot look into this TLS: the ports allow nothing; leave out serverNames, or set terminatingTLS and originatingTLS for http rules", kind)
 		broken = true
 	}
-	ports, good := s.ciliumPorts(in.Ports, path+".ports", kind == "http" || tls)
+	ports, good := s.ciliumPorts(in.Ports, path+".ports", kind == "http" || kind == "kafka" || tls)
 	if len(in.Ports) == 0 {
 		s.invalid(path+".ports", "an entry without ports is about no port; \"0\" is every port")
 		good = false
@@ -145,6 +148,11 @@ func (s *scope) portRule(r *policy.Rule, in *ciliumv2.PortRule, deny bool) bool 
 			broken = true
 		}
 		r.L7 = http
+	}
+	if kind == "kafka" {
+		kafka := s.ciliumKafka(in.Rules.Kafka, path+".rules.kafka")
+		broken = broken || len(kafka.Rules) == 0
+		r.L7 = kafka
 	}
 	if tls {
 		part, some := s.ciliumTLS(r, in, path)
@@ -187,8 +195,7 @@ func (s *scope) l7Kind(in *ciliumv2.L7Rules, path string) (kind string, ok bool)
 	case len(in.HTTP) > 0:
 		return "http", true
 	case len(in.Kafka) > 0:
-		s.unsupported(path+".kafka", "Kafka rules are not supported yet: the ports allow nothing; without rules they are allowed as a whole")
-		return "kafka", false
+		return "kafka", true
 	case len(in.DNS) > 0:
 		return "dns", true
 	case in.L7Proto != "" || len(in.L7) > 0:

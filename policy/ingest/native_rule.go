@@ -19,21 +19,27 @@ func (s *scope) nativeRule(in *v1alpha1.TrafficRule, who peers, named bool, path
 	for i := range in.GRPC {
 		entries = append(entries, at(path, "grpc", i))
 	}
+	for i := range in.Kafka {
+		entries = append(entries, at(path, "kafka", i))
+	}
 	broken := s.unknownIn(path, entries...)
 	wrong := func(field, format string, args ...any) {
 		s.invalid(path+field, format, args...)
 		broken = true
 	}
-	l7 := in.HTTP != nil || in.GRPC != nil || in.TLS != nil
+	l7 := in.HTTP != nil || in.GRPC != nil || in.Kafka != nil || in.TLS != nil
 	s.ruleMode(in.Mode, deny, l7, path+".mode")
 	switch {
 	case in.Action != "" && in.Action != v1alpha1.ActionAllow && !deny:
 		wrong(".action", "%q is neither Allow nor Deny", in.Action)
 		deny, r.Action = true, policy.Deny
 	case deny && l7:
-		wrong(".action", "a Deny rule cannot have http, grpc or tls, and denies all of its ports; set `action: Deny` on the http or grpc entry of an Allow rule")
+		wrong(".action", "a Deny rule cannot have http, grpc, kafka or tls, and denies all of its ports; set `action: Deny` on the http, grpc or kafka entry of an Allow rule")
 	case in.HTTP != nil && in.GRPC != nil:
 		wrong(".grpc", "http and grpc cannot be in one rule; write two rules")
+	}
+	if in.Kafka != nil && (in.HTTP != nil || in.GRPC != nil || in.TLS != nil) {
+		wrong(".kafka", "kafka cannot be in one rule with http, grpc or tls; write two rules, for different ports")
 	}
 	if in.TLS != nil && in.TLS.Inspect == nil && (in.HTTP != nil || in.GRPC != nil) {
 		wrong(".tls", "http and grpc cannot look into TLS that is passed on; set tls.inspect, or leave out tls")
@@ -45,7 +51,7 @@ func (s *scope) nativeRule(in *v1alpha1.TrafficRule, who peers, named bool, path
 		wrong("", "an empty rule means nothing; for everyone write `entities: [all]`")
 	}
 	if l7 && len(in.Ports) == 0 {
-		wrong(".ports", "http, grpc and tls need ports, each with `protocol: TCP` and a port or name")
+		wrong(".ports", "http, grpc, kafka and tls need ports, each with `protocol: TCP` and a port or name")
 	}
 	ports, good := s.nativePorts(in.Ports, path+".ports", l7)
 	icmp, icmpGood := s.nativeICMP(in.ICMP, path+".icmp")
@@ -63,6 +69,14 @@ func (s *scope) nativeRule(in *v1alpha1.TrafficRule, who peers, named bool, path
 			return nil
 		}
 		return []policy.Rule{r}
+	}
+	if in.Kafka != nil {
+		kafka := s.nativeKafka(in.Kafka, path+".kafka")
+		broken = broken || len(kafka.Rules) == 0
+		if in.Mode == v1alpha1.ModeAudit {
+			auditKafka(kafka)
+		}
+		r.L7 = kafka
 	}
 	if in.HTTP != nil || in.GRPC != nil {
 		if in.TLS == nil {
@@ -102,9 +116,9 @@ func (s *scope) ruleMode(mode v1alpha1.PolicyMode, deny, l7 bool, path string) {
 	case mode != v1alpha1.ModeAudit:
 		s.invalid(path, "%q is neither Enforce nor Audit: the rule is enforced", mode)
 	case deny:
-		s.unsupported(path, "Audit for a Deny rule is not supported yet: the rule is enforced; use spec.mode, or `action: Deny` of an http entry")
+		s.unsupported(path, "Audit for a Deny rule is not supported yet: the rule is enforced; use spec.mode, or `action: Deny` of an http or kafka entry")
 	case !l7:
-		s.warn(path, policy.ReasonNoMatch, "a rule without http, grpc and tls refuses nothing, so that there is nothing to audit")
+		s.warn(path, policy.ReasonNoMatch, "a rule without http, grpc, kafka and tls refuses nothing, so that there is nothing to audit")
 	}
 }
 

@@ -45,6 +45,11 @@ func summary(s policy.Snapshot, problems []policy.Problem) string {
 							line("        %s", httpText(h))
 						}
 					}
+					if kafka, ok := r.L7.(*policy.Kafka); ok {
+						for _, k := range kafka.Rules {
+							line("        %s", kafkaText(k))
+						}
+					}
 					if http, ok := r.L7.(*policy.HTTP); ok {
 						for _, h := range http.Rules {
 							line("        %s", httpText(h))
@@ -148,6 +153,10 @@ func portsText(ports []policy.Port) string {
 		}
 	}
 	return strings.Join(parts, ",")
+}
+
+func kafkaText(k policy.KafkaRule) string {
+	return fmt.Sprintf("%s kafka keys=%v versions=%v clients=%q topics=%v", either(k.Action == policy.Deny, "deny", "allow"), k.Keys, k.Versions, k.ClientIDs, k.Topics)
 }
 
 func httpText(h policy.HTTPRule) string {

@@ -61,6 +61,10 @@ func (c *cluster) check(line string) (Check, error) {
 		out.Request.DNS = &policy.DNSRequest{Name: words[6]}
 		return out, nil
 	}
+	if len(words) == 6 && strings.HasPrefix(words[5], "kafka=") {
+		out.Request.Kafka, err = kafkaWord(words[5])
+		return out, err
+	}
 	if len(words) > 5 {
 		err = out.http(words[5:])
 	}
@@ -73,6 +77,24 @@ func tlsWord(words []string) (name string, ok bool) {
 		return "", false
 	}
 	return strings.CutPrefix(words[5], "tls=")
+}
+
+// kafkaWord reads "kafka=Produce:orders:client:13", where all behind the key may be left out.
+func kafkaWord(word string) (*policy.KafkaRequest, error) {
+	parts := append(strings.Split(strings.TrimPrefix(word, "kafka="), ":"), "", "", "")
+	key, ok := policy.KafkaKeyOf(parts[0])
+	if !ok {
+		return nil, fmt.Errorf("unknown Kafka key %q", parts[0])
+	}
+	out := &policy.KafkaRequest{Key: key, Topic: parts[1], ClientID: parts[2]}
+	if parts[3] != "" {
+		version, err := strconv.ParseInt(parts[3], 10, 16)
+		if err != nil {
+			return nil, fmt.Errorf("version: %w", err)
+		}
+		out.Version = int16(version)
+	}
+	return out, nil
 }
 
 // verdict reads "denied rule=spec.ingress[0]".
