@@ -76,3 +76,13 @@ func (n *Node) Envoy() int {
 	n.t.Fatal("Envoy does not run")
 	return 0
 }
+
+// Run runs a command in the namespace to its end, and returns what it wrote.
+func (n *Node) Run(ns *nstest.NS, cmd *exec.Cmd) ([]byte, error) {
+	n.t.Helper()
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	ns.Do(cmd.Start) // a child is in the namespace of the thread that makes it
+	err := cmd.Wait()
+	return out.Bytes(), err
+}
