@@ -11,7 +11,7 @@ import (
 func (c converter) kafka() *flowpb.Flow {
 	f, k := c.base(), c.event.Kafka
 	f.Type, f.EventType = flowpb.FlowType_L7, &flowpb.CiliumEventType{Type: typeL7}
-	f.L7 = &flowpb.Layer7{Type: flowpb.L7FlowType_REQUEST, Record: &flowpb.Layer7_Kafka{Kafka: &flowpb.Kafka{
+	f.L7 = &flowpb.Layer7{Type: flowpb.L7FlowType_REQUEST, Record: &flowpb.Layer7_Kafka{Kafka: &flowpb.Kafka{ //nolint:staticcheck // Hubble has no other record for Kafka
 		ErrorCode: int32(k.Error), ApiVersion: int32(k.Version), ApiKey: k.Key.String(), CorrelationId: k.Correlation, Topic: clean(k.Topic),
 	}}}
 	summary := strings.TrimSpace(fmt.Sprintf("kafka %s v%d %s", k.Key, k.Version, clean(k.Topic)))
