@@ -143,7 +143,7 @@ What is known to succeed, and is therefore no line here:
   could do the same to itself.
 - Where a CNI goes around the node's side (bpf_redirect_peer), a container with CAP_NET_RAW can read from a packet
   socket what is sent to its pod before it is judged: packet sockets see frames before any program. The sender is
-  who the CNI says: Cilium and Calico check the addresses of pods themselves.
+  who the CNI says: whether it checks its pods' addresses is for its documentation to say.
 - A policed pod's other interfaces (Multus and alike; ipvlan, macvlan, SR-IOV, netkit) are closed, and reported. A
   container with CAP_NET_RAW can still exchange frames there by packet sockets, which the kernel does not take through
   the queueing discipline if they ask for it; and a new interface of a pod that runs is closed within half a minute.
