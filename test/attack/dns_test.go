@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -262,4 +263,37 @@ func TestDNS(t *testing.T) {
 	if _, err := io.ReadAll(conn); err == nil {
 		t.Error("what is no DNS was not reset")
 	}
+	lookUpsThroughRestart(t, n, client, net.JoinHostPort(at.Addrs[0].String(), "53"))
+}
+
+// lookUpsThroughRestart asks all the time while the enforcer is killed and comes back: every
+// question is judged, by the rules that the proxy has.
+func lookUpsThroughRestart(t *testing.T, n *node.Node, client *node.Pod, server string) {
+	t.Helper()
+	stop, done := make(chan struct{}), make(chan struct{})
+	asked := 0
+	go func() {
+		defer close(done)
+		for {
+			select {
+			case <-stop:
+				return
+			case <-time.After(5 * time.Millisecond):
+			}
+			for name, want := range map[string]dnsmessage.RCode{"www.example.com.": dnsmessage.RCodeSuccess, "example.com.": dnsmessage.RCodeRefused} {
+				asked++
+				if m, err := lookUp(t, client, "udp", server, name); err != nil || m.RCode != want {
+					t.Errorf("%s while the enforcer restarts: %v, %v", name, m, err)
+				}
+			}
+		}
+	}()
+	n.Enforcer.Kill(syscall.SIGKILL)
+	time.Sleep(500 * time.Millisecond)
+	n.StartEnforcer()
+	n.Publish(dnsPolicy())
+	time.Sleep(500 * time.Millisecond)
+	close(stop)
+	<-done
+	t.Logf("%d questions", asked)
 }

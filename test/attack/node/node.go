@@ -44,6 +44,8 @@ type Node struct {
 	Pods map[string]*Pod
 	// Launcher is the proxy pod's first process, which starts Envoy.
 	Launcher *Process
+	// Enforcer is the node's agent.
+	Enforcer *Process
 	// Secrets are those that the policies name, by ID.
 	Secrets []policy.Secret
 
@@ -88,7 +90,7 @@ func New(t *testing.T) *Node {
 	proxy := n.AddPod("proxy", Proxy, nil)
 	n.startOperator()
 	n.must(os.WriteFile(n.Path("token"), []byte("token"), 0o600))
-	n.startEnforcer()
+	n.StartEnforcer()
 	n.startProxy(proxy.NS)
 	return n
 }
@@ -150,9 +152,10 @@ func (n *Node) startOperator() {
 const asInContainer = `mount --bind /proc/sys /proc/sys && mount -o remount,bind,ro /proc/sys &&
 exec setpriv --inh-caps=-all --bounding-set=-all,+bpf,+net_admin,+perfmon,+sys_admin --groups=10077 --no-new-privs "$@"`
 
-func (n *Node) startEnforcer() {
+// StartEnforcer starts the enforcer; again, once it has been killed.
+func (n *Node) StartEnforcer() {
 	n.t.Helper()
-	n.Start(n.Host, "/usr/bin/unshare", "--mount", "--propagation=slave", "sh", "-c", asInContainer, "sh", n.program("enforcer"),
+	n.Enforcer = n.Start(n.Host, "/usr/bin/unshare", "--mount", "--propagation=slave", "sh", "-c", asInContainer, "sh", n.program("enforcer"),
 		"--node-name="+Name, "--operator-address="+Addr+":9443", "--operator-server-name="+serverName,
 		"--token-file="+n.Path("token"), "--ca-file="+n.Path("ca.crt"), "--state-dir="+n.Path("state"), "--run-dir="+n.Path("run"), "--cni-socket="+n.Path("cni.sock"),
 		"--netns-dirs="+n.Path("netns"), "--bpf-dir="+n.Path("bpf/septum"), "--metrics-address="+Addr+":9965", "--log-level=debug")
