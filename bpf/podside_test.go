@@ -137,7 +137,9 @@ func TestBothSidesCountOnce(t *testing.T) {
 			must(t, host.visit(net.Dialer{}, l.at(servedPort)))
 			rules, _, err := l.Counters()
 			must(t, err)
-			if rules[1].Redirected != 40 || rules[3].Redirected != 40 || rules[0].Denied == 0 || rules[0].Denied > 20 {
+			// A busy machine may send a SYN again, which is counted again; both sides would make it 80.
+			once := func(n uint64) bool { return n >= 40 && n <= 50 }
+			if !once(rules[1].Redirected) || !once(rules[3].Redirected) || rules[0].Denied == 0 || rules[0].Denied > 20 {
 				t.Errorf("counted %+v", rules)
 			}
 			if n := givenBack(); n != 0 {
