@@ -30,10 +30,11 @@ func TestUninstall(t *testing.T) {
 		for what, script := range map[string]string{
 			"pinned programs and maps": "ls -d /sys/fs/bpf/septum",
 			"interfaces":               "ip -o link | grep l7p",
-			"state and sockets":        "ls -d /var/lib/septum /run/septum",
-			"the plugin":               "ls /opt/cni/bin/septum-cni",
-			"the plugin's entry":       "grep -rl septum /etc/cni/net.d",
-			"processes":                "pidof septum-enforcer septum-proxy envoy",
+			// The directories themselves were mounted into the pod that cleaned up.
+			"state and sockets":  "find /var/lib/septum /run/septum ! -type d",
+			"the plugin":         "ls /opt/cni/bin/septum-cni",
+			"the plugin's entry": "grep -rl septum /etc/cni/net.d",
+			"processes":          "pidof septum-enforcer septum-proxy envoy",
 		} {
 			if left := c.node(t, node, "("+script+") 2>/dev/null || true"); left != "" {
 				t.Errorf("%s: %s are left: %s", node, what, left)
