@@ -101,20 +101,38 @@ func (c Class) DecideHTTP(req HTTPRequest) Decision {
 	if reason := c.unclear(req); reason != "" {
 		return refuse(c.Audit, RuleID{}, reason)
 	}
-	for _, r := range c.HTTP {
-		if r.Action == Deny && !r.Audit && r.holds(req) {
-			return refuse(c.Audit, r.ID, "denied by rule")
+	return c.byRules(len(c.HTTP), func(i int) judge {
+		r := c.HTTP[i]
+		return judge{r.ID, r.Action, r.Audit, func() bool { return r.holds(req) }}
+	})
+}
+
+// judge is a rule of any kind that is asked about a request.
+type judge struct {
+	id     RuleID
+	action Action
+	audit  bool
+	holds  func() bool
+}
+
+// byRules asks n rules: denies first, then those that audit alone, then allows.
+func (c Class) byRules(n int, at func(i int) judge) Decision {
+	first := func(action Action, audit bool) (judge, bool) {
+		for i := range n {
+			if r := at(i); r.action == action && (action == Allow || r.audit == audit) && r.holds() {
+				return r, true
+			}
 		}
+		return judge{}, false
 	}
-	for _, r := range c.HTTP {
-		if r.Action == Deny && r.Audit && r.holds(req) {
-			return refuse(true, r.ID, "denied by rule")
-		}
+	if r, ok := first(Deny, false); ok {
+		return refuse(c.Audit, r.id, "denied by rule")
 	}
-	for _, r := range c.HTTP {
-		if r.Action == Allow && r.holds(req) {
-			return Decision{Verdict: Forwarded, Rule: r.ID, Reason: "allowed by rule"}
-		}
+	if r, ok := first(Deny, true); ok {
+		return refuse(true, r.id, "denied by rule")
+	}
+	if r, ok := first(Allow, false); ok {
+		return Decision{Verdict: Forwarded, Rule: r.id, Reason: "allowed by rule"}
 	}
 	return c.rest()
 }

@@ -48,22 +48,10 @@ func (c Class) DecideKafka(req KafkaRequest) Decision {
 	if req.Key.always() {
 		return Decision{Verdict: Forwarded, Reason: "every client may ask this"}
 	}
-	for _, r := range c.Kafka {
-		if r.Action == Deny && !r.Audit && r.holds(req) {
-			return refuse(c.Audit, r.ID, "denied by rule")
-		}
-	}
-	for _, r := range c.Kafka {
-		if r.Action == Deny && r.Audit && r.holds(req) {
-			return refuse(true, r.ID, "denied by rule")
-		}
-	}
-	for _, r := range c.Kafka {
-		if r.Action == Allow && r.holds(req) {
-			return Decision{Verdict: Forwarded, Rule: r.ID, Reason: "allowed by rule"}
-		}
-	}
-	return c.rest()
+	return c.byRules(len(c.Kafka), func(i int) judge {
+		r := c.Kafka[i]
+		return judge{r.ID, r.Action, r.Audit, func() bool { return r.holds(req) }}
+	})
 }
 
 // rest is what becomes of a request that no rule is about.

@@ -30,11 +30,8 @@ func (c converter) base() *flowpb.Flow {
 		Time: timestamppb.New(e.Time), NodeName: clean(e.Node), Verdict: verdictOf(e.Verdict),
 		Source: c.people.endpoint(e.Src.Addr(), e.SrcID), Destination: c.people.endpoint(e.Dst.Addr(), e.DstID),
 		IP: ipOf(e.Src.Addr(), e.Dst.Addr()), L4: layer4(e.Protocol, e.Src.Port(), e.Dst.Port()),
-		TrafficDirection: flowpb.TrafficDirection_INGRESS, IsReply: wrapperspb.Bool(false),
+		TrafficDirection: trafficDirection(e.Direction), IsReply: wrapperspb.Bool(false),
 		Type: flowpb.FlowType_L3_L4,
-	}
-	if e.Direction == policy.Egress {
-		f.TrafficDirection = flowpb.TrafficDirection_EGRESS
 	}
 	c.name(f)
 	if e.Verdict == policy.Denied || e.Verdict == policy.Audited {

@@ -120,15 +120,21 @@ func accessLogFor(d policy.Direction) []*accesslogv3.AccessLog {
 	return []*accesslogv3.AccessLog{{
 		Name: "envoy.access_loggers.http_grpc",
 		ConfigType: &accesslogv3.AccessLog_TypedConfig{TypedConfig: anyFor(&grpclogv3.HttpGrpcAccessLogConfig{
-			CommonConfig: &grpclogv3.CommonGrpcAccessLogConfig{
-				LogName:             directionName(d),
-				TransportApiVersion: corev3.ApiVersion_V3,
-				GrpcService:         grpcService(logCluster),
-				BufferFlushInterval: durationpb.New(logInterval),
-				BufferSizeBytes:     wrapperspb.UInt32(16 << 10),
-			},
+			CommonConfig: commonLog(d),
 		})},
 	}}
+}
+
+// commonLog is the way of every log to the enforcer. The states go with its entries.
+func commonLog(d policy.Direction, states ...string) *grpclogv3.CommonGrpcAccessLogConfig {
+	return &grpclogv3.CommonGrpcAccessLogConfig{
+		LogName:                 directionName(d),
+		TransportApiVersion:     corev3.ApiVersion_V3,
+		GrpcService:             grpcService(logCluster),
+		BufferFlushInterval:     durationpb.New(logInterval),
+		BufferSizeBytes:         wrapperspb.UInt32(16 << 10),
+		FilterStateObjectsToLog: states,
+	}
 }
 
 func grpcService(cluster string) *corev3.GrpcService {

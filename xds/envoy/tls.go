@@ -200,14 +200,7 @@ func tcpLog(d policy.Direction, filter *accesslogv3.AccessLogFilter) *accesslogv
 		Name:   "envoy.access_loggers.tcp_grpc",
 		Filter: filter,
 		ConfigType: &accesslogv3.AccessLog_TypedConfig{TypedConfig: anyFor(&grpclogv3.TcpGrpcAccessLogConfig{
-			CommonConfig: &grpclogv3.CommonGrpcAccessLogConfig{
-				LogName:                 directionName(d),
-				TransportApiVersion:     corev3.ApiVersion_V3,
-				GrpcService:             grpcService(logCluster),
-				BufferFlushInterval:     durationpb.New(logInterval),
-				BufferSizeBytes:         wrapperspb.UInt32(16 << 10),
-				FilterStateObjectsToLog: []string{ruleState},
-			},
+			CommonConfig: commonLog(d, ruleState),
 		})},
 	}
 }
