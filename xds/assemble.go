@@ -11,6 +11,7 @@ import (
 
 	"github.com/septum-dev/septum/policy"
 	"github.com/septum-dev/septum/xds/septumpb"
+	"github.com/septum-dev/septum/xds/wire"
 )
 
 // What one node may be sent at most. More than that is an error, not work.
@@ -22,7 +23,6 @@ const (
 	maxApplied    = 65536
 	maxAddresses  = 1 << 20
 	maxIdentities = 1 << 18
-	maxText       = 8192 // bytes of one name, label or expression
 	maxList       = 4096 // elements of one small list
 	maxSecrets    = 4096
 	maxSecret     = 1 << 20 // bytes of one secret's value
@@ -192,7 +192,7 @@ func addressFromProto(in *septumpb.Address) (policy.Address, error) {
 	if in.GetIdentity() == 0 {
 		return policy.Address{}, errors.New("identity: 0 is no identity")
 	}
-	err = errors.Join(text("node", in.GetNode()), text("namespace", in.GetNamespace()), text("pod", in.GetPod()), text("workload", in.GetWorkload()))
+	err = errors.Join(wire.Text("node", in.GetNode()), wire.Text("namespace", in.GetNamespace()), wire.Text("pod", in.GetPod()), wire.Text("workload", in.GetWorkload()))
 	return policy.Address{
 		Prefix: prefix, Identity: policy.Identity(in.GetIdentity()), Node: in.GetNode(),
 		Namespace: in.GetNamespace(), Pod: in.GetPod(), Workload: in.GetWorkload(),
@@ -207,7 +207,7 @@ func identityFromProto(in *septumpb.IdentityLabels) (policy.IdentityLabels, erro
 		return policy.IdentityLabels{}, err
 	}
 	for key, value := range in.GetLabels() {
-		if err := errors.Join(text("label key", key), text("label value", value)); err != nil {
+		if err := errors.Join(wire.Text("label key", key), wire.Text("label value", value)); err != nil {
 			return policy.IdentityLabels{}, err
 		}
 	}

@@ -21,8 +21,8 @@ func endpointFromProto(in *septumpb.Endpoint) (policy.EndpointPolicy, error) {
 	if namespace, name, ok := strings.Cut(out.Key, "/"); !ok || namespace == "" || name == "" || strings.Contains(name, "/") {
 		return out, fmt.Errorf("key: %s is not namespace/name", quote(out.Key))
 	}
-	if err := errors.Join(text("key", in.GetKey()), text("uid", in.GetUid()), text("ingress_table", in.GetIngressTable()),
-		text("egress_table", in.GetEgressTable()), atMost("addresses", len(in.GetAddresses()), maxList)); err != nil {
+	if err := errors.Join(wire.Text("key", in.GetKey()), wire.Text("uid", in.GetUid()), wire.Text("ingress_table", in.GetIngressTable()),
+		wire.Text("egress_table", in.GetEgressTable()), atMost("addresses", len(in.GetAddresses()), maxList)); err != nil {
 		return out, err
 	}
 	for _, s := range in.GetAddresses() {
@@ -38,7 +38,7 @@ func endpointFromProto(in *septumpb.Endpoint) (policy.EndpointPolicy, error) {
 func tableFromProto(in *septumpb.Table) (policy.Table, error) {
 	out := policy.Table{ID: policy.TableID(in.GetId()), DefaultDeny: in.GetDefaultDeny(), Audit: in.GetAudit()}
 	direction, err := enum("direction", in.GetDirection(), uint32(policy.Egress))
-	if err := errors.Join(err, notEmpty("id", in.GetId())); err != nil {
+	if err := errors.Join(err, wire.NotEmpty("id", in.GetId())); err != nil {
 		return out, err
 	}
 	out.Direction = policy.Direction(direction)
@@ -51,7 +51,7 @@ func tableFromProto(in *septumpb.Table) (policy.Table, error) {
 		rules = append(rules, rule)
 	}
 	for i, p := range in.GetDenying() {
-		if err := errors.Join(notEmpty("kind", p.GetKind()), text("namespace", p.GetNamespace()), notEmpty("name", p.GetName())); err != nil {
+		if err := errors.Join(wire.NotEmpty("kind", p.GetKind()), wire.Text("namespace", p.GetNamespace()), wire.NotEmpty("name", p.GetName())); err != nil {
 			return out, fmt.Errorf("denying[%d]: %w", i, err)
 		}
 		out.Denying = append(out.Denying, policy.Ref{Kind: p.GetKind(), Namespace: p.GetNamespace(), Name: p.GetName()})
@@ -78,7 +78,7 @@ func entryFromProto(in *septumpb.Entry, rules []policy.RuleID) (policy.Entry, er
 		Identity: policy.Identity(in.GetIdentity()), Protocol: policy.Protocol(protocol), Port: uint16(port),
 		PrefixLen: uint8(bits), Verdict: policy.Verdict(verdict), Class: policy.ClassID(in.GetClass()),
 	}
-	if err := errors.Join(errProtocol, errPort, errBits, errVerdict, text("class", in.GetClass()), atMost("rules", len(in.GetRules()), len(rules))); err != nil {
+	if err := errors.Join(errProtocol, errPort, errBits, errVerdict, wire.Text("class", in.GetClass()), atMost("rules", len(in.GetRules()), len(rules))); err != nil {
 		return out, err
 	}
 	switch {
@@ -141,7 +141,7 @@ func httpFromProto(in *septumpb.HTTPRule) (policy.HTTPRule, error) {
 	for i, h := range in.GetHeaders() {
 		value, err := matchFromProto("value", h.GetValue())
 		mismatch, errMismatch := enum("mismatch", h.GetMismatch(), uint32(policy.MismatchReplace))
-		if err := errors.Join(err, errMismatch, notEmpty("name", h.GetName()), text("secret", h.GetSecret())); err != nil {
+		if err := errors.Join(err, errMismatch, wire.NotEmpty("name", h.GetName()), wire.Text("secret", h.GetSecret())); err != nil {
 			return out, fmt.Errorf("headers[%d]: %w", i, err)
 		}
 		out.Headers = append(out.Headers, policy.HeaderMatch{
@@ -168,7 +168,7 @@ func matchesFromProto(field string, in []*septumpb.StringMatch) ([]policy.String
 
 func matchFromProto(field string, in *septumpb.StringMatch) (policy.StringMatch, error) {
 	kind, err := enum(field+" kind", in.GetKind(), uint32(policy.MatchRegex))
-	if err := errors.Join(err, text(field, in.GetValue())); err != nil {
+	if err := errors.Join(err, wire.Text(field, in.GetValue())); err != nil {
 		return policy.StringMatch{}, err
 	}
 	out := policy.StringMatch{Kind: policy.MatchKind(kind), Value: in.GetValue()}
@@ -186,7 +186,7 @@ func appliedFromProto(in []*septumpb.AppliedPolicy) ([]policy.AppliedPolicy, err
 	}
 	var out []policy.AppliedPolicy
 	for i, p := range in {
-		if err := errors.Join(notEmpty("kind", p.GetKind()), text("namespace", p.GetNamespace()), notEmpty("name", p.GetName()), text("uid", p.GetUid())); err != nil {
+		if err := errors.Join(wire.NotEmpty("kind", p.GetKind()), wire.Text("namespace", p.GetNamespace()), wire.NotEmpty("name", p.GetName()), wire.Text("uid", p.GetUid())); err != nil {
 			return nil, fmt.Errorf("policies[%d]: %w", i, err)
 		}
 		out = append(out, policy.AppliedPolicy{
@@ -209,20 +209,6 @@ func atMost(field string, n, limit int) error {
 		return fmt.Errorf("%s: %d are more than the %d that are allowed", field, n, limit)
 	}
 	return nil
-}
-
-func text(field, value string) error {
-	if len(value) > maxText {
-		return fmt.Errorf("%s: longer than %d bytes", field, maxText)
-	}
-	return nil
-}
-
-func notEmpty(field, value string) error {
-	if value == "" {
-		return fmt.Errorf("%s: is empty", field)
-	}
-	return text(field, value)
 }
 
 // quote makes a name from the wire safe to print, and short.

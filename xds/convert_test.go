@@ -12,6 +12,7 @@ import (
 
 	"github.com/septum-dev/septum/policy"
 	"github.com/septum-dev/septum/xds/septumpb"
+	"github.com/septum-dev/septum/xds/wire"
 )
 
 // samplePolicy has every field of a NodePolicy set somewhere.
@@ -127,7 +128,7 @@ func TestVersionFollowsContentsOnly(t *testing.T) {
 }
 
 func TestAssembleRefuses(t *testing.T) {
-	long := strings.Repeat("x", maxText+1)
+	long := strings.Repeat("x", wire.MaxText+1)
 	for name, c := range map[string]struct {
 		change func(nodeSet, clusterSet)
 		want   string

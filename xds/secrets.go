@@ -9,6 +9,7 @@ import (
 
 	"github.com/septum-dev/septum/policy"
 	"github.com/septum-dev/septum/xds/septumpb"
+	"github.com/septum-dev/septum/xds/wire"
 )
 
 func secretToProto(s policy.Secret) *septumpb.Secret {
@@ -18,7 +19,7 @@ func secretToProto(s policy.Secret) *septumpb.Secret {
 // secretFromProto says nothing of the value in its errors.
 func secretFromProto(in *septumpb.Secret) (policy.Secret, error) {
 	out := policy.Secret{ID: policy.SecretID(in.GetId()), Value: in.GetValue(), Key: in.GetKey()}
-	return out, errors.Join(notEmpty("id", in.GetId()), atMost("value", len(in.GetValue()), maxSecret), atMost("key", len(in.GetKey()), maxSecret))
+	return out, errors.Join(wire.NotEmpty("id", in.GetId()), atMost("value", len(in.GetValue()), maxSecret), atMost("key", len(in.GetKey()), maxSecret))
 }
 
 // withoutSecrets returns a node's resources without its secrets, closed by a checkpoint of

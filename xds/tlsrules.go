@@ -5,6 +5,7 @@ import (
 
 	"github.com/septum-dev/septum/policy"
 	"github.com/septum-dev/septum/xds/septumpb"
+	"github.com/septum-dev/septum/xds/wire"
 )
 
 func tlsToProto(r policy.TLSRule) *septumpb.TLSRule {
@@ -33,8 +34,8 @@ func tlsFromProto(in *septumpb.TLSRule) (policy.TLSRule, error) {
 			Certificate: policy.SecretID(i.GetCertificate()), ClientCA: policy.SecretID(i.GetClientCa()),
 			TrustedCA: policy.SecretID(i.GetTrustedCa()), ClientCertificate: policy.SecretID(i.GetClientCertificate()),
 		}
-		if err := errors.Join(notEmpty("certificate", i.GetCertificate()), text("client_ca", i.GetClientCa()),
-			text("trusted_ca", i.GetTrustedCa()), text("client_certificate", i.GetClientCertificate())); err != nil {
+		if err := errors.Join(wire.NotEmpty("certificate", i.GetCertificate()), wire.Text("client_ca", i.GetClientCa()),
+			wire.Text("trusted_ca", i.GetTrustedCa()), wire.Text("client_certificate", i.GetClientCertificate())); err != nil {
 			return out, err // without its certificate it would be passed on
 		}
 	}
@@ -47,7 +48,7 @@ func namesFromProto(in []string) ([]policy.ServerName, error) {
 	}
 	var out []policy.ServerName
 	for _, n := range in {
-		if err := errors.Join(notEmpty("names", n), atMost("names", len(n), maxServerName)); err != nil {
+		if err := errors.Join(wire.NotEmpty("names", n), atMost("names", len(n), maxServerName)); err != nil {
 			return nil, err
 		}
 		out = append(out, policy.ServerName(n))

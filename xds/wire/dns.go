@@ -55,7 +55,7 @@ func wireName(name string) string { return strings.ToValidUTF8(name, "\ufffd") }
 func readDNSEvent(in *septumpb.DNSEvent) (*policy.DNSEvent, error) {
 	out := &policy.DNSEvent{Name: in.GetName(), Type: uint16(in.GetType()), Code: uint16(in.GetCode()), TTL: in.GetTtl(),
 		Latency: time.Duration(in.GetLatency()), Aliases: in.GetAliases()}
-	err := errors.Join(text("name", in.GetName()), atMost("type", uint64(in.GetType()), 65535), atMost("code", uint64(in.GetCode()), 65535),
+	err := errors.Join(Text("name", in.GetName()), atMost("type", uint64(in.GetType()), 65535), atMost("code", uint64(in.GetCode()), 65535),
 		atMost("addresses", uint64(len(in.GetAddresses())), maxList), atMost("aliases", uint64(len(in.GetAliases())), maxList))
 	if err != nil {
 		return nil, err
@@ -68,7 +68,7 @@ func readDNSEvent(in *septumpb.DNSEvent) (*policy.DNSEvent, error) {
 		out.Addrs = append(out.Addrs, a)
 	}
 	for _, a := range out.Aliases {
-		if err := text("aliases", a); err != nil {
+		if err := Text("aliases", a); err != nil {
 			return nil, err
 		}
 	}

@@ -43,7 +43,7 @@ func ReadEvent(in *septumpb.ProxyEvent) (policy.Event, error) {
 	out.Src, errs[0] = netip.ParseAddrPort(in.GetSource())
 	out.Dst, errs[1] = netip.ParseAddrPort(in.GetDestination())
 	err := errors.Join(errs[0], errs[1], atMost("direction", uint64(in.GetDirection()), uint64(policy.Egress)),
-		atMost("verdict", uint64(in.GetVerdict()), uint64(policy.Audited)), atMost("protocol", uint64(in.GetProtocol()), 255), text("reason", in.GetReason()))
+		atMost("verdict", uint64(in.GetVerdict()), uint64(policy.Audited)), atMost("protocol", uint64(in.GetProtocol()), 255), Text("reason", in.GetReason()))
 	if err != nil {
 		return out, fmt.Errorf("event: %w", err)
 	}
@@ -57,7 +57,7 @@ func ReadEvent(in *septumpb.ProxyEvent) (policy.Event, error) {
 			Key: policy.KafkaKey(int16(k.GetKey())), Version: int16(k.GetVersion()), Correlation: k.GetCorrelation(),
 			ClientID: k.GetClientId(), Topic: k.GetTopic(), Error: int16(k.GetError()),
 		}
-		if err := errors.Join(text("client_id", k.GetClientId()), text("topic", k.GetTopic())); err != nil {
+		if err := errors.Join(Text("client_id", k.GetClientId()), Text("topic", k.GetTopic())); err != nil {
 			return out, fmt.Errorf("event's request: %w", err)
 		}
 	}

@@ -66,7 +66,7 @@ func readKafkaRule(in *septumpb.KafkaRule) (policy.KafkaRule, error) {
 		out.Versions = append(out.Versions, version)
 	}
 	for _, c := range in.GetClientIds() {
-		if err := text("client_ids", c); err != nil {
+		if err := Text("client_ids", c); err != nil {
 			return out, err
 		}
 		out.ClientIDs = append(out.ClientIDs, c)
@@ -76,7 +76,7 @@ func readKafkaRule(in *septumpb.KafkaRule) (policy.KafkaRule, error) {
 		if t.GetKind() != uint32(policy.MatchExact) && t.GetKind() != uint32(policy.MatchPrefix) {
 			return out, fmt.Errorf("topics: there is no comparison %d of topics", t.GetKind())
 		}
-		if err := notEmpty("topics", t.GetValue()); err != nil {
+		if err := NotEmpty("topics", t.GetValue()); err != nil {
 			return out, err
 		}
 		out.Topics = append(out.Topics, match)

@@ -13,7 +13,8 @@ import (
 
 // The bounds of what comes in.
 const (
-	maxText = 8192 // bytes of one name
+	// MaxText is how long one name, label or expression can be, in bytes.
+	MaxText = 8192
 	maxList = 4096 // elements of one small list
 )
 
@@ -30,7 +31,7 @@ func Class(c policy.Class) *septumpb.Class {
 // ReadClass is the way back.
 func ReadClass(in *septumpb.Class) (policy.Class, error) {
 	out := policy.Class{ID: policy.ClassID(in.GetId()), Kind: policy.Kind(in.GetKind()), Direction: policy.Direction(in.GetDirection()), Audit: in.GetAudit(), AuditRest: in.GetAuditRest()}
-	err := errors.Join(atMost("kind", uint64(in.GetKind()), uint64(policy.KindTLS)), atMost("direction", uint64(in.GetDirection()), uint64(policy.Egress)), notEmpty("id", in.GetId()))
+	err := errors.Join(atMost("kind", uint64(in.GetKind()), uint64(policy.KindTLS)), atMost("direction", uint64(in.GetDirection()), uint64(policy.Egress)), NotEmpty("id", in.GetId()))
 	if err != nil {
 		return out, err
 	}
@@ -67,8 +68,8 @@ func ReadRule(in *septumpb.RuleID) (policy.RuleID, error) {
 		Policy: policy.Ref{Kind: in.GetKind(), Namespace: in.GetNamespace(), Name: in.GetName()},
 		Path:   in.GetPath(), Name: in.GetRuleName(),
 	}
-	return out, errors.Join(notEmpty("kind", in.GetKind()), text("namespace", in.GetNamespace()), notEmpty("name", in.GetName()),
-		text("path", in.GetPath()), text("rule_name", in.GetRuleName()))
+	return out, errors.Join(NotEmpty("kind", in.GetKind()), Text("namespace", in.GetNamespace()), NotEmpty("name", in.GetName()),
+		Text("path", in.GetPath()), Text("rule_name", in.GetRuleName()))
 }
 
 func atMost(field string, n, limit uint64) error {
@@ -78,16 +79,18 @@ func atMost(field string, n, limit uint64) error {
 	return nil
 }
 
-func text(field, value string) error {
-	if len(value) > maxText {
-		return fmt.Errorf("%s: longer than %d bytes", field, maxText)
+// Text refuses what is longer than MaxText.
+func Text(field, value string) error {
+	if len(value) > MaxText {
+		return fmt.Errorf("%s: longer than %d bytes", field, MaxText)
 	}
 	return nil
 }
 
-func notEmpty(field, value string) error {
+// NotEmpty refuses what is empty, or longer than MaxText.
+func NotEmpty(field, value string) error {
 	if value == "" {
 		return fmt.Errorf("%s: is empty", field)
 	}
-	return text(field, value)
+	return Text(field, value)
 }
