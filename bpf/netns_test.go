@@ -50,6 +50,9 @@ func newNamespace(t testing.TB, name string) *namespace {
 	}
 	t.Cleanup(func() { h.Close(); f.Close() })
 	ns := &namespace{f, h, t}
+	// A neighbour is not asked for from an address that is still being checked for duplicates,
+	// and on a busy machine that check can outlast a test's patience.
+	ns.sysctl("ipv6/conf/default/accept_dad=0")
 	ns.up("lo")
 	return ns
 }
