@@ -48,6 +48,8 @@ func New(t *testing.T, dir, name string) *NS {
 	must(t, err)
 	ns.Netlink, err = netns.Handle(ns.File)
 	must(t, err)
+	// A neighbour is not asked for from an address that is still being checked for duplicates.
+	ns.Do(func() error { return os.WriteFile("/proc/sys/net/ipv6/conf/default/accept_dad", []byte("0"), 0) })
 	ns.Up("lo")
 	return ns
 }
