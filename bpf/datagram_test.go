@@ -73,7 +73,7 @@ func (p *testProxy) pass(data []byte, client, server netip.AddrPort, down, up in
 	}
 	defer conn.Close()
 	conn.Write(data)
-	conn.SetReadDeadline(time.Now().Add(2 * time.Second))
+	conn.SetReadDeadline(time.Now().Add(5 * time.Second))
 	b := make([]byte, 1<<16)
 	n, err := conn.Read(b)
 	if err != nil {
@@ -150,7 +150,7 @@ func (p *testPod) answer(port int) {
 // ask sends a datagram from a socket of a pod's and wants the whole answer, from the address
 // that was asked, to a question that came from the pod's.
 func ask(conn net.Conn, size int) error {
-	conn.SetDeadline(time.Now().Add(2 * time.Second))
+	conn.SetDeadline(time.Now().Add(5 * time.Second))
 	if _, err := conn.Write([]byte(strconv.Itoa(size))); err != nil {
 		return err
 	}

@@ -227,7 +227,7 @@ func TestRestart(t *testing.T) {
 				return
 			default:
 			}
-			if err := l.pods["a"].visit(net.Dialer{Timeout: 2 * time.Second}, l.at(servedPort)); err != nil {
+			if err := l.pods["a"].visit(net.Dialer{Timeout: 10 * time.Second}, l.at(servedPort)); err != nil {
 				failed <- err
 				return
 			}

@@ -25,7 +25,7 @@ func TestPodsRoot(t *testing.T) {
 		if err := l.pods["c"].visit(net.Dialer{Timeout: 300 * time.Millisecond}, l.at(servedPort)); !isTimeout(err) {
 			t.Errorf("%s: a peer that is denied: %v", when, err)
 		}
-		if err := l.pods["a"].visit(net.Dialer{Timeout: 2 * time.Second}, l.at(servedPort)); err != nil {
+		if err := l.pods["a"].visit(net.Dialer{Timeout: 10 * time.Second}, l.at(servedPort)); err != nil {
 			t.Errorf("%s: a peer that is allowed: %v", when, err)
 		}
 	}

@@ -18,7 +18,7 @@ import (
 func (n *node) segment(from string) (size int) {
 	n.t.Helper()
 	err := netns.Do(n.pods[from].File, func() error {
-		c, err := net.DialTimeout("tcp4", server+":80", 2*time.Second)
+		c, err := net.DialTimeout("tcp4", server+":80", 10*time.Second)
 		if err != nil {
 			return err
 		}

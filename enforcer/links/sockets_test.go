@@ -108,7 +108,7 @@ func TestEndLeavesListeners(t *testing.T) {
 				t.Error(err)
 			}
 			host.Do(func() error {
-				c, err := net.DialTimeout("tcp4", local.String(), 2*time.Second)
+				c, err := net.DialTimeout("tcp4", local.String(), 10*time.Second)
 				if err != nil {
 					t.Errorf("nobody listens any more: %v", err)
 					return nil

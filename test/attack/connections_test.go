@@ -47,7 +47,7 @@ func (s *suite) ask(ctx context.Context, from, addr, request string, d net.Diale
 
 // exchange sends a request. An answer that says whom the server has seen must name the client.
 func exchange(c net.Conn, request string) (int, error) {
-	c.SetDeadline(time.Now().Add(3 * time.Second))
+	c.SetDeadline(time.Now().Add(10 * time.Second))
 	if _, err := c.Write([]byte(request)); err != nil {
 		return 0, err
 	}

@@ -157,14 +157,14 @@ func dnsQuery(t *testing.T, name string) []byte {
 // lookUp asks a server from a pod, over UDP or TCP.
 func lookUp(t *testing.T, from *node.Pod, network, server, name string) (*dnsmessage.Message, error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
 	conn, err := node.Dial(ctx, from.NS, net.Dialer{}, network, server)
 	if err != nil {
 		return nil, err
 	}
 	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(2 * time.Second))
+	conn.SetDeadline(time.Now().Add(5 * time.Second))
 	q := dnsQuery(t, name)
 	var b []byte
 	if network == "tcp" {

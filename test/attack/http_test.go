@@ -75,7 +75,7 @@ func (s *suite) request(t *testing.T, srv *server, addr string, c requests.Case)
 		}
 	}
 	var got []string
-	deadline := time.Now().Add(2 * time.Second)
+	deadline := time.Now().Add(10 * time.Second)
 	for got = srv.take(); len(got) < len(want) && time.Now().Before(deadline); got = append(got, srv.take()...) {
 		time.Sleep(2 * time.Millisecond)
 	}

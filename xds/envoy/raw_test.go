@@ -94,7 +94,7 @@ func rawSend(t testing.TB, addr, method, bytes string, want int) []int {
 		return nil
 	}
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(3 * time.Second))
+	c.SetDeadline(time.Now().Add(10 * time.Second))
 	if _, err := io.WriteString(c, bytes); err != nil {
 		t.Error(err)
 		return nil
