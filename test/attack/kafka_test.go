@@ -4,13 +4,12 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/septum-dev/septum/enforcer/proxy/kafka/kafkatest"
 	"github.com/septum-dev/septum/policy"
 	"github.com/septum-dev/septum/test/attack/node"
 )
@@ -18,46 +17,12 @@ import (
 // TestKafka has kcat in one pod work with a real broker in another, on a node with the real
 // programs, enforcer and proxy.
 func TestKafka(t *testing.T) {
-	cmd := exec.Command("sh", "../../enforcer/proxy/kafka/testdata/broker.sh")
-	cmd.Stderr = os.Stderr
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("fetch the broker: %v", err)
-	}
-	tools := strings.TrimSpace(string(out))
-	libs, err := filepath.Glob(filepath.Join(tools, "usr/lib/*-linux-gnu"))
-	if err != nil || len(libs) == 0 {
-		t.Fatalf("kcat's libraries: %v", err)
-	}
+	tools := kafkatest.Fetch(t)
 	n := node.New(t)
 	client := n.AddPod("client", "10.244.1.2", policy.Labels{"k8s:app": "client"})
 	broker := n.AddPod("broker", "10.244.1.3", policy.Labels{"k8s:app": "broker"})
 	const addr = "10.244.1.3:9092"
-	properties := n.Path("server.properties")
-	if err := os.WriteFile(properties, fmt.Appendf(nil, `process.roles=broker,controller
-node.id=1
-controller.quorum.voters=1@127.0.0.1:9093
-listeners=PLAINTEXT://%[1]s,CONTROLLER://127.0.0.1:9093
-advertised.listeners=PLAINTEXT://%[1]s
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
-controller.listener.names=CONTROLLER
-inter.broker.listener.name=PLAINTEXT
-log.dirs=%[2]s
-num.io.threads=2
-log.cleaner.enable=false
-offsets.topic.num.partitions=1
-offsets.topic.replication.factor=1
-group.initial.rebalance.delay.ms=0
-num.partitions=1
-`, addr, t.TempDir()), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	java := []string{"-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", filepath.Join(tools, "libs", "*")}
-	format := append(append([]string(nil), java...), "kafka.tools.StorageTool", "format", "-t", "MkU3OEVBNTcwNTJENDM2Qk", "-c", properties)
-	if out, err := exec.Command("java", format...).CombinedOutput(); err != nil {
-		t.Fatalf("format the broker's directory: %v\n%s", err, out)
-	}
-	n.Start(broker.NS, "java", append(append([]string(nil), java...), "kafka.Kafka", properties)...)
+	n.Start(broker.NS, "java", tools.Format(t, t.TempDir(), "127.0.0.1:9093", kafkatest.Listener{Name: "PLAINTEXT", Addr: addr})...)
 	for deadline := time.Now().Add(90 * time.Second); ; time.Sleep(200 * time.Millisecond) {
 		conn, err := node.Dial(context.Background(), broker.NS, net.Dialer{}, "tcp4", addr)
 		if err == nil {
@@ -68,11 +33,12 @@ num.partitions=1
 			t.Fatalf("the broker does not listen: %v", err)
 		}
 	}
+	program, env := tools.Kcat(t)
 	kcat := func(input string, args ...string) string {
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 		defer cancel()
-		cmd := exec.CommandContext(ctx, filepath.Join(tools, "usr/bin/kcat"), append([]string{"-b", addr}, args...)...)
-		cmd.Env, cmd.Stdin = []string{"LD_LIBRARY_PATH=" + libs[0]}, strings.NewReader(input)
+		cmd := exec.CommandContext(ctx, program, append([]string{"-b", addr}, args...)...)
+		cmd.Env, cmd.Stdin = env, strings.NewReader(input)
 		out, err := n.Run(client.NS, cmd)
 		return fmt.Sprint(string(out), " ", err)
 	}

@@ -39,6 +39,6 @@ func TestDataPath(t *testing.T) {
 	table := b.table()
 	t.Logf("\n%s", table)
 	if *update {
-		write(t, table)
+		write(t, "data path", table)
 	}
 }

@@ -37,15 +37,12 @@ func (b *bench) table() string {
 	return out.String()
 }
 
-const (
-	page  = "../../docs/performance.md"
-	begin = "<!-- data path -->\n"
-	end   = "<!-- end of data path -->\n"
-)
+const page = "../../docs/performance.md"
 
-// write puts the table into the documentation, with the machine and the date.
-func write(t *testing.T, table string) {
+// write puts the table into its place in the documentation, with the machine and the date.
+func write(t *testing.T, place, table string) {
 	t.Helper()
+	begin, end := "<!-- "+place+" -->\n", "<!-- end of "+place+" -->\n"
 	data, err := os.ReadFile(page)
 	must(t, err)
 	before, rest, ok := strings.Cut(string(data), begin)

@@ -63,30 +63,45 @@ func (c *conn) requests(ctx context.Context) error {
 	var buffer []byte
 	for {
 		size, err := c.size(in)
-		if err != nil {
-			return err
+		done := false
+		if err == nil && size > streamed {
+			done, err = c.stream(in, size)
 		}
-		release := func() {}
-		if size > largeFrame {
-			if err := c.h.room.Acquire(ctx, min(int64(size), largeRoom)); err != nil {
-				return err
-			}
-			release = func() { c.h.room.Release(min(int64(size), largeRoom)) }
-			c.Client.SetReadDeadline(c.h.now().Add(largeTime)) //nolint:errcheck // the read says so
-		}
-		buffer, err = read(in, buffer[:0], size)
-		if err == nil {
-			err = c.request(buffer)
-		}
-		if size > largeFrame {
+		switch {
+		case err != nil || done:
+		case size > largeFrame:
 			buffer = nil
-			c.Client.SetReadDeadline(time.Time{}) //nolint:errcheck // as above
+			err = c.large(ctx, in, size)
+		default:
+			if buffer, err = read(in, buffer[:0], size); err == nil {
+				err = c.request(buffer)
+			}
 		}
-		release()
 		if err != nil {
 			return err
 		}
 	}
+}
+
+// large is the same for a request that is so large that its memory is shared.
+func (c *conn) large(ctx context.Context, in *bufio.Reader, size int) error {
+	release, err := c.h.room.acquire(ctx, c.Src.Addr(), int64(size))
+	if err != nil {
+		return err
+	}
+	defer release()
+	var buffer []byte
+	if size <= pooled {
+		buffer = c.h.room.buffer()
+		defer c.h.room.keep(buffer)
+	}
+	c.Client.SetReadDeadline(c.h.now().Add(largeTime)) //nolint:errcheck // the read says so
+	frame, err := read(in, buffer, size)
+	c.Client.SetReadDeadline(time.Time{}) //nolint:errcheck // as above
+	if err != nil {
+		return err
+	}
+	return c.request(frame)
 }
 
 // size reads how long the next request is. TLS, and what else is not Kafka, has no such size.
@@ -114,7 +129,7 @@ func read(in io.Reader, buffer []byte, n int) ([]byte, error) {
 	const step = 64 << 10
 	for len(buffer) < n {
 		at := len(buffer)
-		more := min(n-at, max(step, at))
+		more := min(n-at, max(step, at, cap(buffer)-at))
 		if cap(buffer)-at < more {
 			buffer = append(make([]byte, 0, at+more), buffer...)
 		}
@@ -128,27 +143,13 @@ func read(in io.Reader, buffer []byte, n int) ([]byte, error) {
 
 // request judges one request and sends it on, or answers it.
 func (c *conn) request(frame []byte) error {
-	r := &request{frame: frame, key: int16(binary.BigEndian.Uint16(frame)), version: int16(binary.BigEndian.Uint16(frame[2:])),
-		correlation: int32(binary.BigEndian.Uint32(frame[4:]))}
-	w := walker{body: frame, at: 8}
-	client, err := w.text(false)
+	r, err := c.header(frame)
 	if err != nil {
-		return r.refuse("not Kafka")
+		return err
 	}
-	r.client = string(client)
 	if r.key == keyVersions {
 		return c.versions(r)
 	}
-	latest, known := c.h.messages.latest[r.key]
-	if !known || r.version < 0 || r.version > latest {
-		return r.refuse("version %d of the API key %d is not known", r.version, r.key)
-	}
-	if r.version >= c.h.messages.flexible[r.key] {
-		if err := w.tags(); err != nil {
-			return r.refuse("not Kafka")
-		}
-	}
-	r.bodyAt = w.at
 	if r.key == keySASL && r.version == 0 {
 		// What follows it is no Kafka, and nothing says where that ends.
 		return r.refuse("version 0 of SaslHandshake is not supported")
@@ -165,6 +166,33 @@ func (c *conn) request(frame []byte) error {
 		return r.refuse("not Kafka: %v", err)
 	}
 	return c.judge(r, exchange, m)
+}
+
+// header reads a request's header; that of ApiVersions, whose version may be unknown, to the
+// client's id.
+func (c *conn) header(frame []byte) (*request, error) {
+	r := &request{frame: frame, key: int16(binary.BigEndian.Uint16(frame)), version: int16(binary.BigEndian.Uint16(frame[2:])),
+		correlation: int32(binary.BigEndian.Uint32(frame[4:]))}
+	w := walker{body: frame, at: 8}
+	client, err := w.text(false)
+	if err != nil {
+		return nil, r.refuse("not Kafka")
+	}
+	r.client = string(client)
+	if r.key == keyVersions {
+		return r, nil
+	}
+	latest, known := c.h.messages.latest[r.key]
+	if !known || r.version < 0 || r.version > latest {
+		return nil, r.refuse("version %d of the API key %d is not known", r.version, r.key)
+	}
+	if r.version >= c.h.messages.flexible[r.key] {
+		if err := w.tags(); err != nil {
+			return nil, r.refuse("not Kafka")
+		}
+	}
+	r.bodyAt = w.at
+	return r, nil
 }
 
 // plain judges a request without topics.
@@ -236,7 +264,7 @@ func (c *conn) responses() error {
 			return &refusal{reason: "the server's answer belongs to no request"}
 		}
 		if w.own == nil && w.edit == nil {
-			if err := c.pass(in, size+4); err != nil {
+			if err := pass(c.Client, c.server, in, size+4); err != nil {
 				return err
 			}
 		} else if err := c.look(in, w, size-4, correlation); err != nil {
@@ -246,26 +274,6 @@ func (c *conn) responses() error {
 			return err
 		}
 	}
-}
-
-// pass copies an answer; what is not read yet goes from socket to socket in the kernel.
-func (c *conn) pass(in *bufio.Reader, n int) error {
-	part := min(n, in.Buffered())
-	head, err := in.Peek(part)
-	if err == nil {
-		_, err = c.Client.Write(head)
-	}
-	if err == nil {
-		_, err = in.Discard(part)
-	}
-	if err != nil || part == n {
-		return err
-	}
-	copied, err := io.Copy(c.Client, &io.LimitedReader{R: c.server, N: int64(n - part)})
-	if err == nil && copied < int64(n-part) {
-		err = io.ErrUnexpectedEOF
-	}
-	return err
 }
 
 // look reads an answer whole and hands it over, changed.

@@ -8,8 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sync/semaphore"
-
 	"github.com/septum-dev/septum/enforcer/proxy"
 	"github.com/septum-dev/septum/policy"
 )
@@ -20,9 +18,19 @@ const (
 	maxFrame = 100 << 20
 	// maxSmall bounds a request that carries no records, and a response that is looked into.
 	maxSmall = 16 << 20
-	// largeFrame is from where on requests share largeRoom, all connections together.
+	// streamed is from where on a Produce request goes on without being held, if it can.
+	streamed = 32 << 10
+	// largeFrame is from where on requests share largeRoom, all connections together;
+	// clientRoom is what one client may have of it. One request that is larger than that is
+	// held besides.
 	largeFrame = 256 << 10
 	largeRoom  = 64 << 20
+	clientRoom = 16 << 20
+	// pooled is the size of the buffers that large requests use again; it is above what
+	// clients make their requests by default.
+	pooled = 1<<20 + 64<<10
+	// keptBuffers is how many of them are kept when no request uses them.
+	keptBuffers = 4
 	// largeTime is how long a client may take to send a large request whole.
 	largeTime = 30 * time.Second
 	// maxWaiting is how many answers a connection may wait for.
@@ -34,12 +42,12 @@ type Handler struct {
 	messages *messages
 	event    func(policy.Event)
 	now      func() time.Time
-	room     *semaphore.Weighted
+	room     *room
 }
 
 // New returns a Handler that gives its verdicts to event.
 func New(event func(policy.Event)) *Handler {
-	return &Handler{messages: newMessages(), event: event, now: time.Now, room: semaphore.NewWeighted(largeRoom)}
+	return &Handler{messages: newMessages(), event: event, now: time.Now, room: newRoom()}
 }
 
 // Serve carries a connection until one side ends it, or what comes is not Kafka.
