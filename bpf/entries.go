@@ -68,6 +68,10 @@ func tableNumber(id policy.TableID, n policy.Numbers) uint32 {
 
 func tableEntries(t policy.Table, number uint32, n policy.Numbers, classes map[policy.ClassID]policy.Class) []TableEntry {
 	out := make([]TableEntry, 0, len(t.Entries)+1)
+	rest := policy.Forwarded
+	if t.AuditRest {
+		rest = policy.Audited
+	}
 	allowed := !t.DefaultDeny
 	for _, e := range t.Entries {
 		entry := TableEntry{
@@ -96,7 +100,7 @@ func tableEntries(t policy.Table, number uint32, n policy.Numbers, classes map[p
 	}
 	if allowed {
 		// No default deny: an entry for everything, which every other one is more specific than.
-		out = append(out, TableEntry{Table: number, Verdict: policy.Forwarded})
+		out = append(out, TableEntry{Table: number, Verdict: rest})
 	}
 	return out
 }

@@ -48,7 +48,7 @@ type TableEntry struct {
 	// Port's PrefixLen highest bits are compared.
 	Port      uint16
 	PrefixLen uint8
-	// Verdict is Denied, Forwarded or Redirected.
+	// Verdict is any; Audited goes on and is reported.
 	Verdict policy.Verdict
 	// Class is the port of the listener, if Verdict is Redirected.
 	Class uint16

@@ -203,6 +203,10 @@ func responsibleIn(np policy.NodePolicy) map[tableAt][]policy.Ref {
 		}
 		for _, entry := range t.Entries {
 			for _, rule := range entry.Rules {
+				// Where only what audits refuses by default, the others refuse nothing.
+				if t.AuditRest {
+					break
+				}
 				if !seen[rule.Policy] {
 					seen[rule.Policy] = true
 					byTable[t.ID] = append(byTable[t.ID], rule.Policy)

@@ -100,7 +100,7 @@ func renamed(rules, as policy.Class) policy.Class {
 // isHTTP says that a class has HTTP rules and nothing else: only such a class can take the
 // rules of another.
 func isHTTP(c policy.Class) bool {
-	return reflect.DeepEqual(c, policy.Class{ID: c.ID, Direction: c.Direction, HTTP: c.HTTP, AllowAll: c.AllowAll, AuditRest: c.AuditRest, Audit: c.Audit})
+	return reflect.DeepEqual(c, policy.Class{ID: c.ID, Direction: c.Direction, HTTP: c.HTTP, AllowAll: c.AllowAll, AuditRest: c.AuditRest, AuditAll: c.AuditAll, Audit: c.Audit})
 }
 
 // opened is a class that refuses nothing and names no rule.
@@ -145,7 +145,7 @@ func follow(old, np policy.NodePolicy, class policy.Class, classes map[policy.Cl
 			switch {
 			case ok && next.Verdict == policy.Redirected:
 				votes[next.Class]++
-			case ok && next.Verdict == policy.Forwarded, !ok && !np.Tables[n].DefaultDeny:
+			case ok && (next.Verdict == policy.Forwarded || next.Verdict == policy.Audited), !ok && !np.Tables[n].DefaultDeny:
 				votes[""]++
 			}
 		}

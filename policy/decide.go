@@ -28,12 +28,16 @@ func Decide(np NodePolicy, req Request) Decision {
 func (t Table) decide(np NodePolicy, req Request) Decision {
 	e, ok := t.Lookup(np.IdentityOf(req.Peer), req.Protocol, req.Port)
 	switch {
+	case !ok && t.AuditRest:
+		return refuse(true, RuleID{}, "no rule matched")
 	case !ok && !t.DefaultDeny:
 		return Decision{Verdict: Forwarded, Reason: "no default deny"}
 	case !ok:
 		return refuse(t.Audit, RuleID{}, "no rule matched")
 	case e.Verdict == Denied:
 		return refuse(t.Audit, first(e.Rules), "denied by rule")
+	case e.Verdict == Audited:
+		return refuse(true, first(e.Rules), "denied by rule")
 	case e.Verdict == Forwarded:
 		return Decision{Verdict: Forwarded, Rule: first(e.Rules), Reason: "allowed by rule"}
 	case e.Verdict != Redirected:
@@ -98,8 +102,8 @@ func (c Class) DecideHTTP(req HTTPRequest) Decision {
 		return Decision{Verdict: Denied, Reason: "the path cannot be normalised"}
 	}
 	req.Path = path
-	if reason := c.unclear(req); reason != "" {
-		return refuse(c.Audit, RuleID{}, reason)
+	if reason, hard := c.unclear(req); reason != "" {
+		return refuse(c.Audit || !hard, RuleID{}, reason)
 	}
 	return c.byRules(len(c.HTTP), func(i int) judge {
 		r := c.HTTP[i]
@@ -115,7 +119,8 @@ type judge struct {
 	holds  func() bool
 }
 
-// byRules asks n rules: denies first, then those that audit alone, then allows.
+// byRules asks n rules: denies first, then allows. Of what goes on, the denies that audit report
+// what they would have refused.
 func (c Class) byRules(n int, at func(i int) judge) Decision {
 	first := func(action Action, audit bool) (judge, bool) {
 		for i := range n {
@@ -128,13 +133,31 @@ func (c Class) byRules(n int, at func(i int) judge) Decision {
 	if r, ok := first(Deny, false); ok {
 		return refuse(c.Audit, r.id, "denied by rule")
 	}
+	d := c.rest()
+	if r, ok := first(Allow, false); ok {
+		d = Decision{Verdict: Forwarded, Rule: r.id, Reason: "allowed by rule"}
+	}
+	if d.Verdict == Denied {
+		return d
+	}
 	if r, ok := first(Deny, true); ok {
 		return refuse(true, r.id, "denied by rule")
 	}
-	if r, ok := first(Allow, false); ok {
-		return Decision{Verdict: Forwarded, Rule: r.id, Reason: "allowed by rule"}
+	return c.audited(d)
+}
+
+// audited is a decision after the rule on layers 3 and 4 that audits all of the class.
+func (c Class) audited(d Decision) Decision {
+	if c.AuditAll != nil && (d.Verdict == Forwarded || d.Verdict == Audited) {
+		return refuse(true, *c.AuditAll, "denied by rule")
 	}
-	return c.rest()
+	return d
+}
+
+// refusesNothing says whether every request of the class's kind goes on.
+func (c *Class) refusesNothing() bool {
+	return c.AllowAll != nil && !slices.ContainsFunc(c.HTTP, func(r HTTPRule) bool { return r.Action == Deny && !r.Audit }) &&
+		!slices.ContainsFunc(c.Kafka, func(r KafkaRule) bool { return r.Action == Deny && !r.Audit })
 }
 
 // endpointOf returns the endpoint with that address. Host-network pods have none of their own.

@@ -43,19 +43,19 @@ type DNSEvent struct {
 
 // DecideDNS judges a question by a class's rules.
 func (c Class) DecideDNS(req DNSRequest) Decision {
+	d := c.audited(c.byNames(req))
+	d.Class = c.ID
+	return d
+}
+
+func (c Class) byNames(req DNSRequest) Decision {
 	name := NormalizeName(req.Name)
 	n := slices.IndexFunc(c.DNS, func(r DNSRule) bool { return r.Name.Matches(name) })
 	switch {
 	case n >= 0:
-		return Decision{Verdict: Forwarded, Rule: c.DNS[n].ID, Class: c.ID, Reason: "allowed by rule"}
-	case c.AllowAll != nil && c.AuditRest:
-		return Decision{Verdict: Audited, Rule: *c.AllowAll, Class: c.ID, Reason: "no rule matched"}
-	case c.AllowAll != nil:
-		return Decision{Verdict: Forwarded, Rule: *c.AllowAll, Class: c.ID, Reason: "allowed by rule"}
+		return Decision{Verdict: Forwarded, Rule: c.DNS[n].ID, Reason: "allowed by rule"}
 	}
-	d := refuse(c.Audit, RuleID{}, "no rule matched")
-	d.Class = c.ID
-	return d
+	return c.rest()
 }
 
 // NameMatcher finds the rule that allows a name quickly: plain names are looked up.

@@ -39,7 +39,7 @@ func Explain(np NodePolicy, req Request) []Answer {
 			switch {
 			case slices.Contains(chosen.Rules, rule):
 				a.Why, a.Holds = "", true
-				if chosen.Verdict == Denied {
+				if chosen.Verdict == Denied || chosen.Verdict == Audited {
 					a.Action = Deny
 				}
 			case a.Holds:

@@ -18,7 +18,7 @@ type outcome struct {
 // folder combines rules for one table.
 type folder struct {
 	direction Direction
-	audit     bool
+	how       reading
 	rules     []rule
 	classes   map[ClassID]*Class
 	report    func(Problem)
@@ -37,7 +37,7 @@ func (f *folder) fold(cover []int32) *outcome {
 		return got
 	}
 	out := f.combine(cover)
-	content := fmt.Sprint(out.verdict, out.class, out.rules)
+	content := fmt.Sprint(out)
 	if same, ok := f.byContent[content]; ok {
 		out = same
 	}
@@ -47,9 +47,11 @@ func (f *folder) fold(cover []int32) *outcome {
 }
 
 func (f *folder) combine(cover []int32) *outcome {
-	var deny, l4, l7 []*rule
+	var deny, soft, l4, l7 []*rule
 	for _, n := range cover {
 		switch r := &f.rules[n]; {
+		case r.deny && r.soft:
+			soft = append(soft, r)
 		case r.deny:
 			deny = append(deny, r)
 		case r.l7 == nil:
@@ -63,22 +65,27 @@ func (f *folder) combine(cover []int32) *outcome {
 	case len(deny) > 0:
 		// Deny beats every allow, before L7 is looked at (SEMANTICS 1).
 		return &outcome{verdict: Denied, rules: ruleIDs(deny)}
-	case len(l7) == 0:
-		return &outcome{verdict: Forwarded, rules: ruleIDs(l4)}
-	case shadowed(l4, l7):
-		return &outcome{verdict: Forwarded, rules: ruleIDs(l4)}
+	case len(l4)+len(l7) == 0 && f.how.defaultDeny:
+		return nil // it is refused without those that only report
+	case len(l7) > 0 && !shadowed(l4, l7):
+		return &outcome{verdict: Redirected, class: f.class(l4, l7, soft), rules: ruleIDs(append(slices.Clone(l4), l7...))}
+	case len(soft) > 0:
+		return &outcome{verdict: Audited, rules: ruleIDs(soft)}
 	}
-	return &outcome{verdict: Redirected, class: f.class(l4, l7), rules: ruleIDs(append(slices.Clone(l4), l7...))}
+	return &outcome{verdict: Forwarded, rules: ruleIDs(l4)}
 }
 
 // oneKind leaves out the rules whose L7 kind is not that of the first rule: what they
-// would have added stays closed (SEMANTICS 4).
+// would have added stays closed (SEMANTICS 4). What only audits closes nothing that is enforced.
 func (f *folder) oneKind(l7 []*rule) []*rule {
 	if len(l7) == 0 {
 		return nil
 	}
 	out := l7[:0:0]
 	first := l7[0]
+	if n := slices.IndexFunc(l7, func(r *rule) bool { return !r.soft }); n >= 0 {
+		first = l7[n]
+	}
 	for _, r := range l7 {
 		if r.l7.Kind() == first.l7.Kind() {
 			out = append(out, r)
@@ -101,9 +108,10 @@ func shadowed(l4, l7 []*rule) bool {
 }
 
 // class returns the class of these L7 rules, which may go with L4 rules for the same
-// peer and port: then everything is allowed, and still proxied.
-func (f *folder) class(l4, l7 []*rule) ClassID {
-	out := &Class{Kind: l7[0].l7.Kind(), Direction: f.direction, Audit: f.audit, Failure: failureOf(l7)}
+// peer and port: then everything is allowed, and still proxied. soft are the deny rules on
+// layers 3 and 4 that only report.
+func (f *folder) class(l4, l7, soft []*rule) ClassID {
+	out := &Class{Kind: l7[0].l7.Kind(), Direction: f.direction, Audit: f.how.audit}
 	var allowAll *rule
 	for _, r := range slices.Concat(l4, l7) {
 		if (r.l7 == nil || r.open) && (allowAll == nil || CompareRuleIDs(r.id, allowAll.id) < 0) {
@@ -112,7 +120,7 @@ func (f *folder) class(l4, l7 []*rule) ClassID {
 	}
 	if allowAll == nil {
 		for _, r := range l7 {
-			if r.l7.audits() && (out.AllowAll == nil || CompareRuleIDs(r.id, *out.AllowAll) < 0) {
+			if (r.l7.audits() || r.waived) && (out.AllowAll == nil || CompareRuleIDs(r.id, *out.AllowAll) < 0) {
 				id := r.id
 				out.AllowAll, out.AuditRest = &id, true
 			}
@@ -127,7 +135,7 @@ func (f *folder) class(l4, l7 []*rule) ClassID {
 		r.l7.addTo(out)
 	}
 	slices.Sort(keys)
-	keys = append(keys, fmt.Sprint(f.direction, f.audit))
+	keys = append(keys, fmt.Sprint(f.direction, f.how.audit))
 	if out.Kind != KindHTTP {
 		// A rule whose kind is edited gets another class: another process serves it.
 		keys = append(keys, out.Kind.String())
@@ -137,8 +145,22 @@ func (f *folder) class(l4, l7 []*rule) ClassID {
 		out.AllowAll = &id
 		keys = append(keys, "allow all", allowAll.key)
 	}
+	if len(soft) > 0 {
+		id := ruleIDs(soft)[0]
+		out.AuditAll = &id
+		keys = append(keys, "audit all", fmt.Sprint(id))
+	}
+	enforced := enforcedOf(l4, l7)
+	if out.Failure = FailOpen; len(enforced) > 0 {
+		out.Failure = failureOf(enforced)
+	} else {
+		keys = append(keys, "unasked")
+	}
 	out.ID = ClassID(shortHash(keys))
 	f.tls(out, l7)
+	if len(enforced) == 0 {
+		out.HTTP, out.Kafka = softHTTP(out.HTTP), softKafka(out.Kafka)
+	}
 	slices.SortFunc(out.HTTP, func(a, b HTTPRule) int { return CompareRuleIDs(a.ID, b.ID) })
 	slices.SortFunc(out.DNS, func(a, b DNSRule) int { return CompareRuleIDs(a.ID, b.ID) })
 	slices.SortFunc(out.Kafka, func(a, b KafkaRule) int { return CompareRuleIDs(a.ID, b.ID) })
@@ -148,6 +170,23 @@ func (f *folder) class(l4, l7 []*rule) ClassID {
 		f.classes[out.ID] = out
 	}
 	return out.ID
+}
+
+// enforcedOf returns the L7 rules for which a proxy would be asked if nothing audited.
+func enforcedOf(l4, l7 []*rule) []*rule {
+	var out []*rule
+	denies := false
+	for _, r := range l7 {
+		if !r.waived {
+			out = append(out, r)
+			denies = denies || !r.soft && r.l7.denies()
+		}
+	}
+	wide := func(r *rule) bool { return r.wide }
+	if slices.ContainsFunc(l4, wide) && !slices.ContainsFunc(out, wide) && !denies {
+		return nil
+	}
+	return out
 }
 
 // failureOf is what becomes of connections to a class of these L7 rules that nobody can

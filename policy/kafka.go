@@ -19,7 +19,8 @@ type KafkaRule struct {
 	// ID.Path is "spec.ingress[0].toPorts[0].rules.kafka[0]".
 	ID     RuleID
 	Action Action
-	// Audit makes a deny rule report what it would have refused.
+	// Audit is true for the rules of a policy or rule that audits: a deny rule reports what it
+	// would have refused.
 	Audit bool
 	// Keys are API keys, alternatives; none is every key. A role is its keys.
 	Keys []KafkaKey
@@ -46,7 +47,7 @@ type KafkaRequest struct {
 // What a client needs to be understood and known at all is always allowed (SEMANTICS 28).
 func (c Class) DecideKafka(req KafkaRequest) Decision {
 	if req.Key.always() {
-		return Decision{Verdict: Forwarded, Reason: "every client may ask this"}
+		return c.audited(Decision{Verdict: Forwarded, Reason: "every client may ask this"})
 	}
 	return c.byRules(len(c.Kafka), func(i int) judge {
 		r := c.Kafka[i]

@@ -1,5 +1,7 @@
 package policy
 
+import "slices"
+
 // Kind is the protocol that a class's rules are about.
 type Kind uint8
 
@@ -49,8 +51,8 @@ type L7 interface {
 	audits() bool
 	// denies says whether one of the rules denies.
 	denies() bool
-	// withoutDenies is the part without the rules that deny.
-	withoutDenies() L7
+	// softened is the part with rules that only report what they would have refused.
+	softened() L7
 	// addTo gives a class the rules.
 	addTo(*Class)
 }
@@ -63,8 +65,14 @@ func (h *HTTP) addTo(c *Class)    { c.HTTP = append(c.HTTP, h.Rules...) }
 func (h *HTTP) denies() bool      { return hasDeny(h.Rules, HTTPRule.action) }
 func (r HTTPRule) action() Action { return r.Action }
 
-func (h *HTTP) withoutDenies() L7 {
-	return &HTTP{Audit: h.Audit, Rules: withoutDeny(h.Rules, HTTPRule.action)}
+func (h *HTTP) softened() L7 { return &HTTP{Audit: h.Audit, Rules: softHTTP(h.Rules)} }
+
+func softHTTP(rules []HTTPRule) []HTTPRule {
+	out := slices.Clone(rules)
+	for i := range out {
+		out[i].Audit = true
+	}
+	return out
 }
 
 // Kind is KindKafka.
@@ -75,8 +83,14 @@ func (k *Kafka) addTo(c *Class)    { c.Kafka = append(c.Kafka, k.Rules...) }
 func (k *Kafka) denies() bool      { return hasDeny(k.Rules, KafkaRule.action) }
 func (r KafkaRule) action() Action { return r.Action }
 
-func (k *Kafka) withoutDenies() L7 {
-	return &Kafka{Audit: k.Audit, Rules: withoutDeny(k.Rules, KafkaRule.action)}
+func (k *Kafka) softened() L7 { return &Kafka{Audit: k.Audit, Rules: softKafka(k.Rules)} }
+
+func softKafka(rules []KafkaRule) []KafkaRule {
+	out := slices.Clone(rules)
+	for i := range out {
+		out[i].Audit = true
+	}
+	return out
 }
 
 // Kind is KindDNS.
@@ -85,9 +99,9 @@ func (*DNS) Kind() Kind { return KindDNS }
 func (d *DNS) audits() bool   { return d.Audit }
 func (d *DNS) addTo(c *Class) { c.DNS = append(c.DNS, d.Rules...) }
 
-// denies is false, and there is nothing to leave out: DNS rules only allow.
-func (*DNS) denies() bool        { return false }
-func (d *DNS) withoutDenies() L7 { return d }
+// denies is false, and there is nothing to soften: DNS rules only allow.
+func (*DNS) denies() bool   { return false }
+func (d *DNS) softened() L7 { return d }
 
 // Kind is KindTLS.
 func (*TLS) Kind() Kind { return KindTLS }
@@ -98,20 +112,10 @@ func (t *TLS) denies() bool { return hasDeny(t.HTTP, HTTPRule.action) }
 // addTo does nothing: the folder adds names, of which there is a limit.
 func (*TLS) addTo(*Class) {}
 
-func (t *TLS) withoutDenies() L7 {
-	return &TLS{Rule: t.Rule, Audit: t.Audit, HTTP: withoutDeny(t.HTTP, HTTPRule.action)}
+func (t *TLS) softened() L7 {
+	return &TLS{Rule: t.Rule, Audit: t.Audit, HTTP: softHTTP(t.HTTP)}
 }
 
 func hasDeny[R any](rules []R, action func(R) Action) bool {
-	return len(withoutDeny(rules, action)) < len(rules)
-}
-
-func withoutDeny[R any](rules []R, action func(R) Action) []R {
-	var out []R
-	for _, r := range rules {
-		if action(r) != Deny {
-			out = append(out, r)
-		}
-	}
-	return out
+	return slices.ContainsFunc(rules, func(r R) bool { return action(r) == Deny })
 }

@@ -77,6 +77,7 @@ func (m *merger) outcome(t Table, parts []Identity, p Protocol, port uint16) *ou
 	var rules []RuleID
 	var redirects []Entry
 	var open *RuleID
+	var soft []RuleID
 	for _, part := range parts {
 		e, ok := t.lookup(part, p, port)
 		switch {
@@ -86,6 +87,9 @@ func (m *merger) outcome(t Table, parts []Identity, p Protocol, port uint16) *ou
 			return &outcome{verdict: Denied, rules: e.Rules}
 		case e.Verdict == Redirected:
 			redirects = append(redirects, e)
+		case e.Verdict == Audited:
+			soft = append(soft, e.Rules...)
+			continue
 		default:
 			id := first(e.Rules)
 			if open == nil || CompareRuleIDs(id, *open) < 0 {
@@ -93,6 +97,13 @@ func (m *merger) outcome(t Table, parts []Identity, p Protocol, port uint16) *ou
 			}
 		}
 		rules = append(rules, e.Rules...)
+	}
+	slices.SortFunc(soft, CompareRuleIDs)
+	if len(soft) > 0 && len(redirects) == 0 {
+		return &outcome{verdict: Audited, rules: slices.Compact(soft)}
+	}
+	if len(soft) > 0 && open == nil {
+		open = &soft[0] // it refuses nothing, so that something else lets everything through
 	}
 	if rules == nil && open == nil && len(redirects) == 0 {
 		return nil
@@ -106,7 +117,7 @@ func (m *merger) outcome(t Table, parts []Identity, p Protocol, port uint16) *ou
 		return cmp.Or(CompareRuleIDs(first(a.Rules), first(b.Rules)), cmp.Compare(a.Class, b.Class))
 	})
 	redirects = slices.CompactFunc(redirects, func(a, b Entry) bool { return a.Class == b.Class })
-	return &outcome{verdict: Redirected, class: m.class(redirects, open), rules: rules}
+	return &outcome{verdict: Redirected, class: m.class(redirects, open, soft), rules: rules}
 }
 
 // lookup is Lookup that also knows a packet of no protocol in particular.
@@ -126,7 +137,8 @@ func (t Table) lookup(peer Identity, p Protocol, port uint16) (Entry, bool) {
 
 // class returns the class that allows what one of the others allows; open is a rule on layer
 // 4 that allows everything, and leaves it to be seen.
-func (m *merger) class(of []Entry, open *RuleID) ClassID {
+// soft are deny rules on layers 3 and 4 that only report.
+func (m *merger) class(of []Entry, open *RuleID, soft []RuleID) ClassID {
 	if len(of) == 1 && open == nil {
 		return of[0].Class
 	}
@@ -144,10 +156,15 @@ func (m *merger) class(of []Entry, open *RuleID) ClassID {
 		out.Kafka = slices.Concat(out.Kafka, c.Kafka)
 		out.TLS = slices.Concat(out.TLS, c.TLS)
 		out.mergeAllowAll(c.AllowAll, c.AuditRest)
+		out.mergeAuditAll(c.AuditAll)
 	}
 	if open != nil {
 		names = append(names, "open", fmt.Sprint(*open))
 		out.mergeAllowAll(open, false)
+	}
+	if len(soft) > 0 {
+		names = append(names, "soft", fmt.Sprint(soft[0]))
+		out.mergeAuditAll(&soft[0])
 	}
 	out.ID = ClassID(mergedPrefix + shortHash(names))
 	if _, ok := m.classes[out.ID]; ok {
@@ -177,6 +194,12 @@ func (c *Class) mergeAllowAll(rule *RuleID, audit bool) {
 		c.AllowAll, c.AuditRest = rule, audit
 	case c.AuditRest == audit && CompareRuleIDs(*rule, *c.AllowAll) < 0:
 		c.AllowAll = rule
+	}
+}
+
+func (c *Class) mergeAuditAll(rule *RuleID) {
+	if rule != nil && (c.AuditAll == nil || CompareRuleIDs(*rule, *c.AuditAll) < 0) {
+		c.AuditAll = rule
 	}
 }
 

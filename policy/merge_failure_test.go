@@ -9,7 +9,7 @@ func TestMergedFailure(t *testing.T) {
 		of   []ClassID
 		want Failure
 	}{{[]ClassID{"open", "closed"}, FailClosed}, {[]ClassID{"closed", "open"}, FailClosed}, {[]ClassID{"open", "too"}, FailOpen}} {
-		id := m.class([]Entry{{Class: c.of[0]}, {Class: c.of[1]}}, nil)
+		id := m.class([]Entry{{Class: c.of[0]}, {Class: c.of[1]}}, nil, nil)
 		if got := m.classes[id].Failure; got != c.want {
 			t.Errorf("%v: %d, want %d", c.of, got, c.want)
 		}

@@ -1,7 +1,6 @@
 package policy
 
 import (
-	"fmt"
 	"net/netip"
 	"slices"
 )
@@ -119,23 +118,4 @@ func (n *naive) nameHolds(p Port, who end, deny bool) bool {
 		}
 	}
 	return has > 0 && (deny || has == len(pods))
-}
-
-// allowAll names the rule that allows what no L7 rule denies.
-func (n *naive) allowAll(l4, l7 []*Rule) string {
-	var ids []RuleID
-	for _, r := range l4 {
-		ids = append(ids, r.ID)
-	}
-	n.sections(func(p *Policy, s *Section) {
-		for i := range s.Rules {
-			if slices.Contains(l7, &s.Rules[i]) && (!s.DefaultDeny || p.Mode == Audit && n.enforced && !n.defaultDeny) {
-				ids = append(ids, s.Rules[i].ID)
-			}
-		}
-	})
-	if len(ids) == 0 {
-		return ""
-	}
-	return fmt.Sprint(" all by ", slices.MinFunc(ids, CompareRuleIDs))
 }

@@ -46,7 +46,10 @@ type Table struct {
 	Direction Direction
 	// DefaultDeny is what happens to a packet that no entry matches.
 	DefaultDeny bool
-	// Denying are the policies that deny what no entry matches, sorted.
+	// AuditRest is true where policies in Audit mode alone would deny what no entry matches: it
+	// goes on and is reported. DefaultDeny then is false.
+	AuditRest bool
+	// Denying are the policies that deny what no entry matches, or would but for AuditRest, sorted.
 	Denying []Ref
 	// Audit is true where every policy in the table is in Audit mode.
 	Audit bool
@@ -109,6 +112,9 @@ type Class struct {
 	// AuditRest is true when AllowAll is an L7 rule in Audit mode: what no other rule
 	// allows goes on and is reported.
 	AuditRest bool
+	// AuditAll is set when a rule on layers 3 and 4 that audits denies all of it: what the class
+	// lets through is reported as refused by that rule.
+	AuditAll *RuleID
 	// Audit is true where nothing is to be refused.
 	Audit bool
 	// Failure is FailOpen where connections go on unjudged while the proxy cannot judge them.

@@ -79,6 +79,9 @@ type Rule struct {
 	// ID.Path is "spec.ingress[0].toPorts[0]", or "spec.ingress[0]" for a rule without ports.
 	ID     RuleID
 	Action Action
+	// Audit makes a deny rule report what it would have refused. What an allow rule reports is
+	// said by its L7 part.
+	Audit bool
 	// Peers are alternatives. AnyPeer stands for every peer; no Peers without it selects nothing.
 	AnyPeer bool
 	Peers   []Peer
@@ -166,7 +169,8 @@ type HTTPRule struct {
 	// ID.Path is "spec.ingress[0].toPorts[0].rules.http[0]".
 	ID     RuleID
 	Action Action
-	// Audit makes a deny rule report what it would have refused.
+	// Audit is true for the rules of a policy or rule that audits: a deny rule reports what it
+	// would have refused, and what is unclear by it alone is reported.
 	Audit bool
 	// Methods are alternatives, compared by case; none is every method.
 	Methods []StringMatch

@@ -18,8 +18,11 @@ type rule struct {
 	deny bool
 	// open is true if the rule's L7 part denies nothing: its section has no default deny.
 	open bool
-	// audit is true if the rule's policy is in Audit mode.
-	audit bool
+	// audits is true of a deny rule that only reports. soft is true of each rule that refuses
+	// nothing in this table, since it or its policy audits.
+	audits, soft bool
+	// waived is true of a soft rule where nothing that is enforced denies by default.
+	waived bool
 	// failure is the policy's.
 	failure Failure
 	// peers are positions in the universe, sorted.
@@ -58,7 +61,10 @@ func (u *universe) newSection(p *Policy, spec *Spec, d Direction, report func(Pr
 		r := &in.Rules[i]
 		base := rule{
 			id: r.ID, key: policyKey(p) + "\x00" + r.ID.Path, any: r.AnyPeer, wide: r.AnyPeer,
-			deny: r.Action == Deny, open: !in.DefaultDeny, audit: out.audit, failure: p.Failure, l7: r.L7,
+			deny: r.Action == Deny, open: !in.DefaultDeny, audits: r.Audit, failure: p.Failure, l7: r.L7,
+		}
+		if r.L7 != nil && r.L7.audits() {
+			base.l7 = r.L7.softened()
 		}
 		if base.deny {
 			// A deny rule with an L7 part is none that ingest makes: it denies all of it.

@@ -52,13 +52,17 @@ func (u *universe) servicePorts() []servicePort {
 
 // serviceEntries returns the entries for services' virtual addresses: the data path sees
 // them before they are translated, so each port is judged by where it leads. It is
-// allowed only if the table allows every ready backend, in the same way; nothing is
+// allowed only if the table allows every ready backend, in the same way, where a mixed table's
+// policies in Audit mode do not make the difference; nothing is
 // written where the entries of IdentityAny or the default say the same.
-func (c *compiler) serviceEntries(t Table) []Entry {
+func (c *compiler) serviceEntries(t Table, mixed bool) []Entry {
 	var out []Entry
 	for _, n := range c.concernedServices(t) {
 		sp := &c.servicePorts[n]
 		got := sp.judge(t)
+		if got.Verdict == Denied && mixed && c.refusesNothing(sp, t) {
+			got = Entry{Verdict: Audited}
+		}
 		if got.Verdict == Denied {
 			c.warnPartly(sp, t)
 		}
@@ -121,6 +125,13 @@ func (sp *servicePort) judge(t Table) Entry {
 		if e.Verdict == Denied {
 			return Entry{Verdict: Denied, Rules: e.Rules}
 		}
+		if i > 0 && (e.Verdict == Audited && out.Verdict == Forwarded || e.Verdict == Forwarded && out.Verdict == Audited) {
+			// What only audits does not count, but is reported.
+			if e.Verdict == Audited {
+				out.Verdict, rules = Audited, e.Rules
+			}
+			continue
+		}
 		if i > 0 && (e.Verdict != out.Verdict || e.Class != out.Class) {
 			return Entry{Verdict: Denied}
 		}
@@ -132,6 +143,15 @@ func (sp *servicePort) judge(t Table) Entry {
 	return out
 }
 
+// refusesNothing says whether the backends are allowed, though not all in the same way, and
+// no class that they lead to refuses anything.
+func (c *compiler) refusesNothing(sp *servicePort, t Table) bool {
+	return len(sp.targets) > 0 && !slices.ContainsFunc(sp.targets, func(to target) bool {
+		e := t.verdict(to.identity, sp.protocol, to.port)
+		return e.Verdict == Denied || e.Verdict == Redirected && !c.classes[e.Class].refusesNothing()
+	})
+}
+
 // verdict is Lookup with the default filled in.
 func (t Table) verdict(peer Identity, protocol Protocol, port uint16) Entry {
 	if e, ok := t.Lookup(peer, protocol, port); ok {
@@ -139,6 +159,9 @@ func (t Table) verdict(peer Identity, protocol Protocol, port uint16) Entry {
 	}
 	if t.DefaultDeny {
 		return Entry{Verdict: Denied}
+	}
+	if t.AuditRest {
+		return Entry{Verdict: Audited}
 	}
 	return Entry{Verdict: Forwarded}
 }

@@ -16,26 +16,44 @@ type tableInput struct {
 	hostLabels Labels
 }
 
-// rules returns the table's rules and what holds for all of them.
+// reading is how the policies of a table are read, as a whole.
 //
-// Audit: a table is Audit only if all its policies are. In a mixed one the policies in
-// Audit mode refuse nothing: their default deny and their denies do not count, and where
-// nobody else denies by default their L7 rules allow the rest too. What they allow is allowed.
-func (in tableInput) rules() (rules []rule, defaultDeny, audit bool) {
-	audit = !slices.ContainsFunc(in.sections, func(s *section) bool { return !s.audit })
+// A table is audit if all its policies are: it is judged as if they were enforced, and what it
+// refuses is reported. In a mixed one the policies in Audit mode refuse nothing: their rules
+// that allow count, and what they alone would have refused goes on and is reported.
+type reading struct {
+	defaultDeny, audit bool
+	// rest is true where policies in Audit mode alone deny by default.
+	rest bool
+	// mixed is true where something audits beside what is enforced.
+	mixed bool
+}
+
+func (in tableInput) reading() reading {
+	var out reading
+	out.audit = !slices.ContainsFunc(in.sections, func(s *section) bool { return !s.audit })
+	would := false
 	for _, s := range in.sections {
-		defaultDeny = defaultDeny || s.defaultDeny && (audit || !s.audit)
+		would = would || s.defaultDeny
+		out.defaultDeny = out.defaultDeny || s.defaultDeny && (out.audit || !s.audit)
+		audits := s.audit || slices.ContainsFunc(s.rules, func(r rule) bool { return r.deny && r.audits })
+		out.mixed = out.mixed || audits && !out.audit
 	}
+	out.rest = would && !out.defaultDeny
+	return out
+}
+
+// rules returns the table's rules, as they are read.
+func (in tableInput) rules(how reading) []rule {
+	var rules []rule
 	for _, s := range in.sections {
 		for _, r := range s.rules {
-			if s.audit && !audit {
-				if r.deny {
-					continue
-				}
-				r.open = r.open || !defaultDeny
+			r.soft = !how.audit && (s.audit || r.deny && r.audits)
+			if s.audit && !how.audit {
+				r.waived = !how.defaultDeny
 				if r.l7 != nil {
-					r.l7 = r.l7.withoutDenies()
-					r.key += "\x00without denies"
+					r.l7 = r.l7.softened()
+					r.key += fmt.Sprint("\x00audited ", r.waived)
 				}
 			}
 			if in.direction == Ingress {
@@ -46,14 +64,14 @@ func (in tableInput) rules() (rules []rule, defaultDeny, audit bool) {
 			}
 		}
 	}
-	return rules, defaultDeny, audit
+	return rules
 }
 
 // denying returns the policies whose default deny counts.
-func (in tableInput) denying(audit bool) []Ref {
+func (in tableInput) denying(how reading) []Ref {
 	var out []Ref
 	for _, s := range in.sections {
-		if s.defaultDeny && (audit || !s.audit) {
+		if s.defaultDeny && (how.audit || how.rest || !s.audit) {
 			out = append(out, s.policy.Ref)
 		}
 	}
@@ -62,8 +80,8 @@ func (in tableInput) denying(audit bool) []Ref {
 }
 
 // id names the table by which rules it is made of and how they are read, not by their text.
-func (in tableInput) id(defaultDeny, audit bool) TableID {
-	texts := []string{fmt.Sprint(in.direction, defaultDeny, audit)}
+func (in tableInput) id(how reading) TableID {
+	texts := []string{fmt.Sprint(in.direction, how)}
 	for _, s := range in.sections {
 		texts = append(texts, s.key, fmt.Sprint(s.defaultDeny, s.audit))
 		for _, r := range s.rules {
@@ -80,15 +98,16 @@ func (in tableInput) id(defaultDeny, audit bool) TableID {
 
 // table returns the table for in, made once.
 func (c *compiler) table(in tableInput) TableID {
-	rules, defaultDeny, audit := in.rules()
-	id := in.id(defaultDeny, audit)
+	how := in.reading()
+	id := in.id(how)
 	if _, ok := c.tables[id]; ok {
 		return id
 	}
-	t := &Table{ID: id, Direction: in.direction, DefaultDeny: defaultDeny, Audit: audit}
-	t.Denying = in.denying(audit)
+	t := &Table{ID: id, Direction: in.direction, DefaultDeny: how.defaultDeny, AuditRest: how.rest, Audit: how.audit}
+	t.Denying = in.denying(how)
 	c.tables[id] = t
-	f := &folder{direction: in.direction, audit: audit, rules: rules, classes: c.classes, report: c.report,
+	rules := in.rules(how)
+	f := &folder{direction: in.direction, how: how, rules: rules, classes: c.classes, report: c.report,
 		byCover: map[string]*outcome{}, byContent: map[string]*outcome{}}
 
 	var wide []int32
@@ -114,7 +133,7 @@ func (c *compiler) table(in tableInput) TableID {
 	}
 	slices.SortFunc(t.Entries, CompareEntries)
 	if in.direction == Egress {
-		t.Entries = append(t.Entries, c.serviceEntries(*t)...)
+		t.Entries = append(t.Entries, c.serviceEntries(*t, how.mixed)...)
 		slices.SortFunc(t.Entries, CompareEntries)
 	}
 	return id

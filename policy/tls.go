@@ -140,16 +140,10 @@ func (c Class) DecideTLS(req *TLSRequest) Decision {
 		case ok && rule.Inspects():
 			return Decision{Verdict: Redirected, Rule: rule.ID, Reason: "layer 7 rules decide"}
 		case ok:
-			return Decision{Verdict: Forwarded, Rule: rule.ID, Reason: "allowed by rule"}
+			return c.audited(Decision{Verdict: Forwarded, Rule: rule.ID, Reason: "allowed by rule"})
 		}
 	}
-	switch {
-	case c.AllowAll != nil && c.AuditRest:
-		return refuse(true, *c.AllowAll, "no rule matched")
-	case c.AllowAll != nil:
-		return Decision{Verdict: Forwarded, Rule: *c.AllowAll, Reason: "allowed by rule"}
-	}
-	return refuse(c.Audit, RuleID{}, "no rule matched")
+	return c.audited(c.rest())
 }
 
 // tlsRule returns the rule that a name's connections go by: one that inspects before one

@@ -6,11 +6,31 @@ import (
 )
 
 // unclear says why a request is refused that the class's rules and the server could read
-// in two ways; "" if it is not. Only what the rules look at must be clear, save
-// for escaped slashes, which are refused whatever the rules are (SEMANTICS 18).
+// in two ways; "" if it is not. hard is false where rules that audit alone make it so.
 // The path is normalised.
-func (c Class) unclear(req HTTPRequest) string {
-	any := func(is func(HTTPRule) bool) bool { return slices.ContainsFunc(c.HTTP, is) }
+func (c Class) unclear(req HTTPRequest) (reason string, hard bool) {
+	if c.AllowAll == nil {
+		return unclearBy(c.HTTP, req), true
+	}
+	if c.Refusals() {
+		enforced := slices.DeleteFunc(slices.Clone(c.HTTP), func(r HTTPRule) bool { return r.Audit })
+		if reason := unclearBy(enforced, req); reason != "" {
+			return reason, true
+		}
+	}
+	return unclearBy(c.HTTP, req), false
+}
+
+// Refusals says whether something in the class of HTTP is enforced: rules that audit, beside
+// nothing but what allows everything, refuse nothing.
+func (c Class) Refusals() bool {
+	return c.AllowAll == nil || len(c.HTTP) == 0 || slices.ContainsFunc(c.HTTP, func(r HTTPRule) bool { return !r.Audit })
+}
+
+// unclearBy is unclear for some rules. Only what they look at must be clear, save
+// for escaped slashes, which are refused whatever the rules are (SEMANTICS 18).
+func unclearBy(rules []HTTPRule, req HTTPRequest) string {
+	any := func(is func(HTTPRule) bool) bool { return slices.ContainsFunc(rules, is) }
 	path, _, _ := strings.Cut(req.Path, "?")
 	onPath := func(r HTTPRule) bool { return r.Path.Kind != MatchAny }
 	switch {

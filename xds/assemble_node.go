@@ -36,7 +36,7 @@ func endpointFromProto(in *septumpb.Endpoint) (policy.EndpointPolicy, error) {
 }
 
 func tableFromProto(in *septumpb.Table) (policy.Table, error) {
-	out := policy.Table{ID: policy.TableID(in.GetId()), DefaultDeny: in.GetDefaultDeny(), Audit: in.GetAudit()}
+	out := policy.Table{ID: policy.TableID(in.GetId()), DefaultDeny: in.GetDefaultDeny(), Audit: in.GetAudit(), AuditRest: in.GetAuditRest()}
 	direction, err := enum("direction", in.GetDirection(), uint32(policy.Egress))
 	if err := errors.Join(err, wire.NotEmpty("id", in.GetId())); err != nil {
 		return out, err

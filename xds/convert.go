@@ -78,7 +78,7 @@ func endpointToProto(e policy.EndpointPolicy) *septumpb.Endpoint {
 
 // tableToProto writes each rule once: entries name them by index.
 func tableToProto(t policy.Table) *septumpb.Table {
-	out := &septumpb.Table{Id: string(t.ID), Direction: uint32(t.Direction), DefaultDeny: t.DefaultDeny, Audit: t.Audit}
+	out := &septumpb.Table{Id: string(t.ID), Direction: uint32(t.Direction), DefaultDeny: t.DefaultDeny, Audit: t.Audit, AuditRest: t.AuditRest}
 	for _, p := range t.Denying {
 		out.Denying = append(out.Denying, &septumpb.PolicyRef{Kind: p.Kind, Namespace: p.Namespace, Name: p.Name})
 	}

@@ -31,9 +31,9 @@ func samplePolicy(node string) policy.NodePolicy {
 				{Identity: 0, Protocol: policy.ProtocolTCP, Port: 8080, PrefixLen: 12, Verdict: policy.Forwarded, Rules: []policy.RuleID{l4, rule}},
 				{Identity: 256, Protocol: policy.ProtocolTCP, Port: 80, PrefixLen: 16, Verdict: policy.Redirected, Class: "class", Rules: []policy.RuleID{rule}},
 			}},
-			{ID: "out", Direction: policy.Egress, Audit: true, Entries: []policy.Entry{{Verdict: policy.Audited, Rules: []policy.RuleID{l4}}}},
+			{ID: "out", Direction: policy.Egress, Audit: true, AuditRest: true, Entries: []policy.Entry{{Verdict: policy.Audited, Rules: []policy.RuleID{l4}}}},
 		},
-		Classes: []policy.Class{{ID: "class", Direction: policy.Ingress, Audit: true, AllowAll: &l4, AuditRest: true, Failure: policy.FailOpen, HTTP: []policy.HTTPRule{{
+		Classes: []policy.Class{{ID: "class", Direction: policy.Ingress, Audit: true, AllowAll: &l4, AuditRest: true, AuditAll: &l4, Failure: policy.FailOpen, HTTP: []policy.HTTPRule{{
 			ID: rule, Action: policy.Deny, Methods: []policy.StringMatch{{Kind: policy.MatchExact, Value: "GET"}},
 			Path: policy.StringMatch{Kind: policy.MatchRegex, Value: "/data(/.*)?"}, Hosts: []policy.StringMatch{{Kind: policy.MatchPrefix, Value: "a"}},
 			Headers: []policy.HeaderMatch{{Name: "x-token", Value: policy.StringMatch{}}, {Name: "x-user", Value: policy.StringMatch{Kind: policy.MatchExact, Value: "a"}, Mismatch: policy.MismatchReplace}},

@@ -137,9 +137,11 @@ type ClusterL7NetworkPolicySpec struct {
 type PolicyRules struct {
 	// Enforce refuses what is not allowed. Audit refuses nothing: requests and
 	// packets that would have been refused are let through, counted, and
-	// reported as Audit. Use it to try a policy on live traffic. A pod that is
-	// selected by several policies is audited only where all of them are in
-	// mode Audit.
+	// reported as Audit. Use it to try a policy on live traffic. Where a pod is
+	// selected by enforced policies too, these refuse what they refuse, and
+	// what policies in mode Audit would refuse beside that is reported; what
+	// their rules allow is allowed. Traffic that http and other entries are
+	// about goes through the proxy, and has to be of their protocol.
 	// +optional
 	// +kubebuilder:default=Enforce
 	Mode PolicyMode `json:"mode,omitempty"`

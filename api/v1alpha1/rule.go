@@ -75,12 +75,12 @@ type TrafficRule struct {
 	// +kubebuilder:default=Allow
 	Action RuleAction `json:"action,omitempty"`
 
-	// Audit reports what this rule's http, grpc, kafka or tls entries would
-	// refuse, and lets them through: like a rule without them, it opens its
-	// ports to its peers, also for what other policies' entries do not allow;
-	// only entries with `action: Deny` of rules that are enforced still refuse.
-	// Not supported for a rule with `action: Deny`: it is enforced, and the
-	// condition Accepted says so.
+	// Audit reports what this rule would refuse, and lets it through. For a
+	// rule with `action: Deny` that is all of it, where other rules let it
+	// through. A rule with http, grpc, kafka, dns or tls entries opens its
+	// ports to its peers, like a rule without them, also for what other
+	// policies' entries do not allow; only entries with `action: Deny` of
+	// rules that are enforced still refuse.
 	// +optional
 	Mode PolicyMode `json:"mode,omitempty"`
 

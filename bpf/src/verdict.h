@@ -128,5 +128,7 @@ static __noinline int judge(const struct question *q, const struct conn_key *key
 	}
 	if (d->verdict == VERDICT_DENIED && is_audit(&q->ep, q->direction))
 		d->verdict = VERDICT_AUDITED;
+	else if (d->verdict == VERDICT_AUDITED)
+		d->reason = REASON_POLICY;
 	return 0;
 }

@@ -68,19 +68,22 @@ func (w *world) explain(out io.Writer, p policy.Policy) {
 	}
 	fmt.Fprintf(out, "It selects %s.\n", list(names, "pod"))
 	for _, s := range p.Specs {
-		w.section(out, "Into them (ingress)", s.Ingress, "from")
-		w.section(out, "Out of them (egress)", s.Egress, "to")
+		w.section(out, "Into them (ingress)", s.Ingress, "from", p.Mode == policy.Audit)
+		w.section(out, "Out of them (egress)", s.Egress, "to", p.Mode == policy.Audit)
 	}
 	for _, problem := range w.problemsOf(p.Ref) {
 		fmt.Fprintf(out, "Problem: %s: %s\n", problem.Path, problem.Message)
 	}
 }
 
-func (w *world) section(out io.Writer, title string, s policy.Section, preposition string) {
+func (w *world) section(out io.Writer, title string, s policy.Section, preposition string, audit bool) {
 	if !s.DefaultDeny && len(s.Rules) == 0 {
 		return
 	}
 	rest := "what no rule of any policy allows is refused"
+	if audit {
+		rest = "what no rule of any policy allows is reported, and refused only where an enforced policy does"
+	}
 	if !s.DefaultDeny {
 		rest = "this policy refuses nothing by default"
 	}
@@ -89,6 +92,9 @@ func (w *world) section(out io.Writer, title string, s policy.Section, prepositi
 		verb := "allows"
 		if r.Action == policy.Deny {
 			verb = "denies"
+		}
+		if r.Action == policy.Deny && (r.Audit || audit) {
+			verb = "reports (Audit), and does not refuse,"
 		}
 		fmt.Fprintf(out, "  %s: %s %s %s %s", ruleLabel(r.ID), verb, portsOf(r.Ports), preposition, w.peersOf(r))
 		http, ok := r.L7.(*policy.HTTP)
@@ -99,7 +105,11 @@ func (w *world) section(out io.Writer, title string, s policy.Section, prepositi
 			fmt.Fprintln(out)
 			continue
 		}
-		fmt.Fprintln(out, ", of HTTP only")
+		if http.Audit {
+			fmt.Fprintln(out, ", and reports (Audit) what is none of these")
+		} else {
+			fmt.Fprintln(out, ", of HTTP only")
+		}
 		for _, h := range http.Rules {
 			fmt.Fprintf(out, "    %s\n", httpText(h))
 		}
@@ -193,6 +203,9 @@ func httpText(h policy.HTTPRule) string {
 	action := "allow"
 	if h.Action == policy.Deny {
 		action = "deny"
+		if h.Audit {
+			action = "report (Audit)"
+		}
 	}
 	var conditions []string
 	add := func(what string, matches []policy.StringMatch) {

@@ -88,7 +88,7 @@ func (s *scope) nativeDNSRule(in *v1alpha1.EgressRule, who peers, path string) [
 		s.invalid(path+".ports", "dns needs ports, each with a port (usually 53) or name, and UDP, TCP or no protocol")
 		return nil
 	}
-	s.ruleMode(in.Mode, false, true, path+".mode")
+	s.ruleMode(in.Mode, true, path+".mode")
 	traffic.Mode = ""
 	dns.Audit = in.Mode == v1alpha1.ModeAudit
 	rules := s.nativeRule(&traffic, who, in.To != nil, path)

@@ -28,7 +28,8 @@ func (s *scope) nativeRule(in *v1alpha1.TrafficRule, who peers, named bool, path
 		broken = true
 	}
 	l7 := in.HTTP != nil || in.GRPC != nil || in.Kafka != nil || in.TLS != nil
-	s.ruleMode(in.Mode, deny, l7, path+".mode")
+	r.Audit = deny && in.Mode == v1alpha1.ModeAudit
+	s.ruleMode(in.Mode, deny || l7, path+".mode")
 	switch {
 	case in.Action != "" && in.Action != v1alpha1.ActionAllow && !deny:
 		wrong(".action", "%q is neither Allow nor Deny", in.Action)
@@ -107,17 +108,15 @@ func (s *scope) nativeRule(in *v1alpha1.TrafficRule, who peers, named bool, path
 	return []policy.Rule{r}
 }
 
-// ruleMode reports modes of a single rule that it cannot have.
-func (s *scope) ruleMode(mode v1alpha1.PolicyMode, deny, l7 bool, path string) {
+// ruleMode reports modes of a single rule that it cannot have. refuses is false of a rule that only allows.
+func (s *scope) ruleMode(mode v1alpha1.PolicyMode, refuses bool, path string) {
 	switch {
 	case mode == "" || mode == v1alpha1.ModeEnforce && !s.audit:
 	case mode == v1alpha1.ModeEnforce:
 		s.unsupported(path, "Enforce for a single rule of a policy in Audit mode is not supported: the rule refuses nothing; write it in a policy of its own")
 	case mode != v1alpha1.ModeAudit:
 		s.invalid(path, "%q is neither Enforce nor Audit: the rule is enforced", mode)
-	case deny:
-		s.unsupported(path, "Audit for a Deny rule is not supported yet: the rule is enforced; use spec.mode, or `action: Deny` of an http or kafka entry")
-	case !l7:
+	case !refuses:
 		s.warn(path, policy.ReasonNoMatch, "a rule without http, grpc, kafka and tls refuses nothing, so that there is nothing to audit")
 	}
 }

@@ -30,7 +30,7 @@ func summary(s policy.Snapshot, problems []policy.Problem) string {
 				}
 				for _, r := range d.Rules {
 					name := either(r.ID.Name != "", " ("+r.ID.Name+")", "")
-					line("      %s %s%s: %s %s", either(r.Action == policy.Deny, "deny", "allow"), r.ID.Path, name, peersText(r), portsText(r.Ports))
+					line("      %s %s%s: %s %s", either(r.Audit, "report", either(r.Action == policy.Deny, "deny", "allow")), r.ID.Path, name, peersText(r), portsText(r.Ports))
 					if dns, ok := r.L7.(*policy.DNS); ok {
 						for _, n := range dns.Rules {
 							line("        name %s", n.Name)

@@ -109,6 +109,7 @@ func (d *Draw) section(ref policy.Ref, path string) policy.Section {
 		r := policy.Rule{ID: policy.RuleID{Policy: ref, Path: fmt.Sprintf("%s[%d]", path, i)}}
 		if d.yes(4) {
 			r.Action = policy.Deny
+			r.Audit = d.yes(4)
 		}
 		if r.AnyPeer = d.yes(4); !r.AnyPeer {
 			for range 1 + d.N(2) {

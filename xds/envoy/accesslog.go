@@ -91,39 +91,41 @@ func eventFor(entry *logdatav3.HTTPAccessLogEntry, d policy.Direction) policy.Ev
 	return event
 }
 
-// verdictOf reads what the RBAC filter wrote: "enforced" of a class that refuses, "shadow"
-// of one in audit. Without either, Envoy itself refused what it could not read.
+// verdictOf reads what the RBAC filter wrote: "enforced" of what refuses, "shadow" of what
+// audits. Without either, Envoy itself refused what it could not read.
 func verdictOf(common *logdatav3.AccessLogCommon) (policy.Verdict, policy.RuleID, string) {
 	said := common.GetMetadata().GetFilterMetadata()[rbacFilter].GetFields()
+	verdict, rule, reason := policy.Denied, policy.RuleID{}, "not valid HTTP"
 	for _, prefix := range []string{"enforced", "shadow"} {
 		result := said[prefix+"_engine_result"].GetStringValue()
-		if result == "" {
-			continue
-		}
-		name := said[prefix+"_effective_policy_id"].GetStringValue()
-		name, audited := strings.CutPrefix(name, auditPrefix)
-		rule, _ := decodeRule(name)
-		if result == "allowed" && audited {
-			return policy.Audited, rule, "refused but for the rule's mode"
-		}
-		if result == "allowed" {
-			return policy.Forwarded, rule, ""
-		}
-		reason := "no rule matched"
+		name, audited := strings.CutPrefix(said[prefix+"_effective_policy_id"].GetStringValue(), auditPrefix)
+		id, _ := decodeRule(name)
 		switch {
-		case name == badPathDeny:
-			reason = "path can be read in two ways"
-		case name == twoHostsDeny:
-			reason = "more than one host"
-		case rule != policy.RuleID{}:
-			reason = "denied by rule"
+		case result == "" || result == "allowed" && name == passed:
+		case result == "allowed" && audited:
+			verdict, rule, reason = policy.Audited, id, "refused but for the rule's mode"
+		case result == "allowed":
+			verdict, rule, reason = policy.Forwarded, id, ""
+		case prefix == "shadow":
+			return policy.Audited, id, reasonOf(name, id)
+		default:
+			return policy.Denied, id, reasonOf(name, id)
 		}
-		if prefix == "shadow" {
-			return policy.Audited, rule, reason
-		}
-		return policy.Denied, rule, reason
 	}
-	return policy.Denied, policy.RuleID{}, "not valid HTTP"
+	return verdict, rule, reason
+}
+
+// reasonOf says in words what a name in the place of a rule's means.
+func reasonOf(name string, rule policy.RuleID) string {
+	switch {
+	case name == badPathDeny:
+		return "path can be read in two ways"
+	case name == twoHostsDeny:
+		return "more than one host"
+	case rule != policy.RuleID{}:
+		return "denied by rule"
+	}
+	return "no rule matched"
 }
 
 // addrPort returns the zero value for what is no IP address.

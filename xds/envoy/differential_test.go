@@ -70,7 +70,7 @@ func explains(class policy.Class, id policy.RuleID, req policy.HTTPRequest, want
 	}
 	for _, r := range class.HTTP {
 		if r.ID == id {
-			alone := policy.Class{HTTP: []policy.HTTPRule{r}, Audit: class.Audit, AllowAll: class.AllowAll, AuditRest: class.AuditRest}
+			alone := policy.Class{HTTP: []policy.HTTPRule{r}, Audit: class.Audit, AllowAll: class.AllowAll, AuditRest: class.AuditRest, AuditAll: class.AuditAll}
 			d := alone.DecideHTTP(req)
 			return d.Verdict == want.Verdict && d.Rule == id
 		}
@@ -85,8 +85,9 @@ func randomClass(draw *rand.Rand, i int) policy.Class {
 	for range draw.IntN(6) {
 		rule := policy.HTTPRule{Path: randomPathMatch(draw)}
 		if draw.IntN(4) == 0 {
-			rule.Action, rule.Audit = policy.Deny, draw.IntN(3) == 0
+			rule.Action = policy.Deny
 		}
+		rule.Audit = draw.IntN(3) == 0
 		for range draw.IntN(3) {
 			rule.Methods = append(rule.Methods, pick(draw, exact("GET"), exact("POST"), regex("GET|PUT"), regex("P.*"), regex("P(U|OS)T"), prefix("DEL")))
 		}
@@ -106,7 +107,15 @@ func randomClass(draw *rand.Rand, i int) policy.Class {
 		id := ruleID("spec.ingress[1]")
 		class.AllowAll, class.AuditRest = &id, draw.IntN(2) == 0
 	}
-	class.Audit = draw.IntN(8) == 0
+	switch class.Audit = draw.IntN(8) == 0; {
+	case !class.Audit && draw.IntN(6) == 0:
+		id := ruleID("spec.ingress[2]")
+		class.AuditAll = &id
+	case draw.IntN(6) == 0: // a policy that audits alone
+		for i := range class.HTTP {
+			class.HTTP[i].Audit = true
+		}
+	}
 	return class
 }
 

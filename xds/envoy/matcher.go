@@ -32,19 +32,15 @@ type entries struct {
 	rest []entry
 }
 
-// matcherFor returns the tree that judges a class's requests: what could be read in two
-// ways, then the denies, those in audit, then the allows; in each by exact path, by prefix, and last
-// what has no beginning to be found by. What is not found in one step goes on to the next.
-func matcherFor(class policy.Class) *matcher {
-	last := denied(defaultDeny)
-	if class.AllowAll != nil {
-		last = allowed(encodeRule(*class.AllowAll))
-		if class.AuditRest {
-			last = allowed(auditPrefix + encodeRule(*class.AllowAll))
-		}
-	}
-	var deny, audit, allow []policy.HTTPRule
-	var j judged
+// sorted are a class's rules by what they do, and what is looked at by all and by those that
+// are enforced.
+type sorted struct {
+	deny, audit, allow []policy.HTTPRule
+	all, enforced      judged
+}
+
+func sort(class policy.Class) sorted {
+	var s sorted
 	for _, rule := range class.HTTP {
 		if !compiles(rule) {
 			// Ingest lets none through. One bad expression would cost the class all its
@@ -54,25 +50,71 @@ func matcherFor(class policy.Class) *matcher {
 			}
 			rule = policy.HTTPRule{ID: rule.ID, Action: policy.Deny, Audit: rule.Audit}
 		}
-		j.paths = j.paths || rule.Path.Kind != policy.MatchAny
-		j.deniedPaths = j.deniedPaths || rule.Path.Kind != policy.MatchAny && rule.Action == policy.Deny
-		j.hosts = j.hosts || len(rule.Hosts) > 0
+		s.all.look(rule)
+		if !rule.Audit {
+			s.enforced.look(rule)
+		}
 		switch {
 		case rule.Action == policy.Allow:
-			allow = append(allow, rule)
+			s.allow = append(s.allow, rule)
 		case rule.Audit:
-			audit = append(audit, rule)
+			s.audit = append(s.audit, rule)
 		default:
-			deny = append(deny, rule)
+			s.deny = append(s.deny, rule)
 		}
 	}
-	// With AllowAll the allows decide nothing, but name the rule.
-	next := stage(deny, stage(audit, stage(allow, act(last))))
-	unclear := []entry{{more: badPath(j), then: denied(badPathDeny)}}
-	if j.hosts {
-		unclear = append(unclear, entry{more: twoHosts(), then: denied(twoHostsDeny)})
+	if class.AllowAll == nil || class.Audit {
+		// What is unclear could match what alone allows it.
+		s.enforced = s.all
 	}
-	return list(unclear, next)
+	return s
+}
+
+// matcherFor returns the tree that judges a class's requests: what could be read in two
+// ways, then the denies, then the allows; in each by exact path, by prefix, and last
+// what has no beginning to be found by. What is not found in one step goes on to the next.
+func matcherFor(class policy.Class) *matcher {
+	last := denied(defaultDeny)
+	if class.AllowAll != nil {
+		last = allowed(encodeRule(*class.AllowAll))
+		if class.AuditRest {
+			last = allowed(auditPrefix + encodeRule(*class.AllowAll))
+		}
+	}
+	s := sort(class)
+	// With AllowAll the allows decide nothing, but name the rule.
+	next := stage(s.allow, act(last))
+	if class.Audit {
+		next = stage(s.audit, next)
+	}
+	next = stage(s.deny, next)
+	if !class.Refusals() && !class.Audit {
+		return &matcher{OnNoMatch: next}
+	}
+	return list(unclear(s.enforced), next)
+}
+
+// reportFor returns the tree that finds what rules that audit would have refused; nil if there
+// is nothing to find.
+func reportFor(class policy.Class) *matcher {
+	s := sort(class)
+	if len(s.audit) == 0 && class.AuditAll == nil && s.all == s.enforced && class.Refusals() {
+		return nil
+	}
+	last := allowed(passed)
+	if class.AuditAll != nil {
+		last = denied(encodeRule(*class.AuditAll))
+	}
+	return list(unclear(s.all), stage(s.audit, act(last)))
+}
+
+// unclear finds what could be read in two ways.
+func unclear(j judged) []entry {
+	out := []entry{{more: badPath(j), then: denied(badPathDeny)}}
+	if j.hosts {
+		out = append(out, entry{more: twoHosts(), then: denied(twoHostsDeny)})
+	}
+	return out
 }
 
 // stage puts the rules before next.

@@ -191,6 +191,12 @@ func spellingsOf(name string) ([]string, bool) {
 // judged is what a class's rules look at, and so what must not be read in two ways.
 type judged struct{ paths, deniedPaths, hosts bool }
 
+func (j *judged) look(rule policy.HTTPRule) {
+	j.paths = j.paths || rule.Path.Kind != policy.MatchAny
+	j.deniedPaths = j.deniedPaths || rule.Path.Kind != policy.MatchAny && rule.Action == policy.Deny
+	j.hosts = j.hosts || len(rule.Hosts) > 0
+}
+
 // badPath matches a path (less its query) that a server could read in another way than it
 // was judged. Escaped slashes are refused whatever the rules are (SEMANTICS 18). Where a rule looks at
 // paths, so are overlong UTF-8, dots and slashes that are escaped twice, and dot segments

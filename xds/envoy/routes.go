@@ -90,19 +90,21 @@ func filtersFor(class policy.Class) map[string]*anypb.Any {
 	return out
 }
 
-// rbacFor returns the class's rules; in audit they are judged and refuse nothing.
+// rbacFor returns the class's rules; in audit they are judged and refuse nothing. What audits
+// beside what is enforced is judged apart.
 func rbacFor(class policy.Class) *rbacfilterv3.RBAC {
-	m := matcherFor(class)
 	if class.Audit {
-		return &rbacfilterv3.RBAC{ShadowMatcher: m}
+		return &rbacfilterv3.RBAC{ShadowMatcher: matcherFor(class)}
 	}
-	return &rbacfilterv3.RBAC{Matcher: m}
+	return &rbacfilterv3.RBAC{Matcher: matcherFor(class), ShadowMatcher: reportFor(class)}
 }
 
 // The names of what decides where no rule does.
 const (
 	defaultDeny = "septum:default"
 	badPathDeny = "septum:path"
+	// passed is for what no rule that audits denies.
+	passed = "septum:passed"
 	// twoHostsDeny is for a request with more than one host.
 	twoHostsDeny = "septum:host"
 )
@@ -116,10 +118,7 @@ func denied(name string) *rbacv3.Action {
 }
 
 func actionFor(rule policy.HTTPRule) *rbacv3.Action {
-	switch {
-	case rule.Action == policy.Deny && rule.Audit:
-		return allowed(auditPrefix + encodeRule(rule.ID))
-	case rule.Action == policy.Deny:
+	if rule.Action == policy.Deny {
 		return denied(encodeRule(rule.ID))
 	}
 	return allowed(encodeRule(rule.ID))

@@ -57,6 +57,8 @@ func tlsListenerFor(class policy.Class, ways []policy.Inspection, port uint16) *
 // restOf names the rule by which goes on what no rule on names allows; false where it is refused.
 func restOf(class policy.Class) (string, bool) {
 	switch {
+	case class.AuditAll != nil && (class.AllowAll != nil || class.Audit):
+		return auditPrefix + encodeRule(*class.AuditAll), true
 	case class.AllowAll != nil && class.AuditRest:
 		return auditPrefix + encodeRule(*class.AllowAll), true
 	case class.AllowAll != nil:
@@ -83,7 +85,7 @@ func tlsChains(class policy.Class, ways []policy.Inspection) ([]*listenerv3.Filt
 			case r.Inspects():
 				inspected.add(n, inspectionName(r.Inspect))
 			case passed.add(n, string(n)):
-				chains = append(chains, passChain(string(n), class.Direction, encodeRule(r.ID)))
+				chains = append(chains, passChain(string(n), class.Direction, passedBy(class, r.ID)))
 			}
 		}
 	}
@@ -91,6 +93,14 @@ func tlsChains(class policy.Class, ways []policy.Inspection) ([]*listenerv3.Filt
 		return policy.CompareServerNames(policy.ServerName(a.Name), policy.ServerName(b.Name))
 	})
 	return chains, inspected.matcher(nest(passed.matcher(nil)))
+}
+
+// passedBy names the rule by which a name's connections go on, or that reports them.
+func passedBy(class policy.Class, rule policy.RuleID) string {
+	if class.AuditAll != nil {
+		return auditPrefix + encodeRule(*class.AuditAll)
+	}
+	return encodeRule(rule)
 }
 
 // noChain is the name of no chain: what is sent there is refused.

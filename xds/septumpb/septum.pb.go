@@ -364,7 +364,9 @@ type Table struct {
 	// rules are named by Entry.rules as indexes into this list.
 	Rules []*RuleID `protobuf:"bytes,6,rep,name=rules,proto3" json:"rules,omitempty"`
 	// denying are the policies that deny what no entry matches.
-	Denying       []*PolicyRef `protobuf:"bytes,7,rep,name=denying,proto3" json:"denying,omitempty"`
+	Denying []*PolicyRef `protobuf:"bytes,7,rep,name=denying,proto3" json:"denying,omitempty"`
+	// audit_rest is true where denying only audit: what no entry matches is let through and reported.
+	AuditRest     bool `protobuf:"varint,8,opt,name=audit_rest,json=auditRest,proto3" json:"audit_rest,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -446,6 +448,13 @@ func (x *Table) GetDenying() []*PolicyRef {
 		return x.Denying
 	}
 	return nil
+}
+
+func (x *Table) GetAuditRest() bool {
+	if x != nil {
+		return x.AuditRest
+	}
+	return false
 }
 
 type PolicyRef struct {
@@ -686,10 +695,12 @@ type Class struct {
 	// audit_rest is true when allow_all is a rule in Audit mode.
 	AuditRest bool `protobuf:"varint,6,opt,name=audit_rest,json=auditRest,proto3" json:"audit_rest,omitempty"`
 	// failure is 1 where connections go on unjudged while the proxy cannot judge them.
-	Failure uint32       `protobuf:"varint,7,opt,name=failure,proto3" json:"failure,omitempty"`
-	Kafka   []*KafkaRule `protobuf:"bytes,10,rep,name=kafka,proto3" json:"kafka,omitempty"`
-	Dns     []*DNSRule   `protobuf:"bytes,11,rep,name=dns,proto3" json:"dns,omitempty"`
-	Tls     []*TLSRule   `protobuf:"bytes,12,rep,name=tls,proto3" json:"tls,omitempty"`
+	Failure uint32 `protobuf:"varint,7,opt,name=failure,proto3" json:"failure,omitempty"`
+	// audit_all is a rule that audits and denies all of the class.
+	AuditAll *RuleID      `protobuf:"bytes,8,opt,name=audit_all,json=auditAll,proto3" json:"audit_all,omitempty"`
+	Kafka    []*KafkaRule `protobuf:"bytes,10,rep,name=kafka,proto3" json:"kafka,omitempty"`
+	Dns      []*DNSRule   `protobuf:"bytes,11,rep,name=dns,proto3" json:"dns,omitempty"`
+	Tls      []*TLSRule   `protobuf:"bytes,12,rep,name=tls,proto3" json:"tls,omitempty"`
 	// kind says what the rules are about: those of http, kafka, dns or tls alone are there.
 	Kind          uint32 `protobuf:"varint,13,opt,name=kind,proto3" json:"kind,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -773,6 +784,13 @@ func (x *Class) GetFailure() uint32 {
 		return x.Failure
 	}
 	return 0
+}
+
+func (x *Class) GetAuditAll() *RuleID {
+	if x != nil {
+		return x.AuditAll
+	}
+	return nil
 }
 
 func (x *Class) GetKafka() []*KafkaRule {
@@ -2812,7 +2830,7 @@ const file_septum_proto_rawDesc = "" +
 	"\taddresses\x18\x04 \x03(\tR\taddresses\x12!\n" +
 	"\fhost_network\x18\x05 \x01(\bR\vhostNetwork\x12#\n" +
 	"\ringress_table\x18\x06 \x01(\tR\fingressTable\x12!\n" +
-	"\fegress_table\x18\a \x01(\tR\vegressTable\"\x91\x02\n" +
+	"\fegress_table\x18\a \x01(\tR\vegressTable\"\xb0\x02\n" +
 	"\x05Table\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\tdirection\x18\x02 \x01(\rR\tdirection\x12!\n" +
@@ -2820,7 +2838,9 @@ const file_septum_proto_rawDesc = "" +
 	"\x05audit\x18\x04 \x01(\bR\x05audit\x124\n" +
 	"\aentries\x18\x05 \x03(\v2\x1a.septum.xds.v1alpha1.EntryR\aentries\x121\n" +
 	"\x05rules\x18\x06 \x03(\v2\x1b.septum.xds.v1alpha1.RuleIDR\x05rules\x128\n" +
-	"\adenying\x18\a \x03(\v2\x1e.septum.xds.v1alpha1.PolicyRefR\adenying\"Q\n" +
+	"\adenying\x18\a \x03(\v2\x1e.septum.xds.v1alpha1.PolicyRefR\adenying\x12\x1d\n" +
+	"\n" +
+	"audit_rest\x18\b \x01(\bR\tauditRest\"Q\n" +
 	"\tPolicyRef\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x1c\n" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x12\n" +
@@ -2839,7 +2859,7 @@ const file_septum_proto_rawDesc = "" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x12\n" +
 	"\x04name\x18\x03 \x01(\tR\x04name\x12\x12\n" +
 	"\x04path\x18\x04 \x01(\tR\x04path\x12\x1b\n" +
-	"\trule_name\x18\x05 \x01(\tR\bruleName\"\x9b\x03\n" +
+	"\trule_name\x18\x05 \x01(\tR\bruleName\"\xd5\x03\n" +
 	"\x05Class\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\tdirection\x18\x02 \x01(\rR\tdirection\x121\n" +
@@ -2848,7 +2868,8 @@ const file_septum_proto_rawDesc = "" +
 	"\x05audit\x18\x05 \x01(\bR\x05audit\x12\x1d\n" +
 	"\n" +
 	"audit_rest\x18\x06 \x01(\bR\tauditRest\x12\x18\n" +
-	"\afailure\x18\a \x01(\rR\afailure\x124\n" +
+	"\afailure\x18\a \x01(\rR\afailure\x128\n" +
+	"\taudit_all\x18\b \x01(\v2\x1b.septum.xds.v1alpha1.RuleIDR\bauditAll\x124\n" +
 	"\x05kafka\x18\n" +
 	" \x03(\v2\x1e.septum.xds.v1alpha1.KafkaRuleR\x05kafka\x12.\n" +
 	"\x03dns\x18\v \x03(\v2\x1c.septum.xds.v1alpha1.DNSRuleR\x03dns\x12.\n" +
@@ -3093,46 +3114,47 @@ var file_septum_proto_depIdxs = []int32{
 	4,  // 10: septum.xds.v1alpha1.Table.denying:type_name -> septum.xds.v1alpha1.PolicyRef
 	12, // 11: septum.xds.v1alpha1.Class.http:type_name -> septum.xds.v1alpha1.HTTPRule
 	6,  // 12: septum.xds.v1alpha1.Class.allow_all:type_name -> septum.xds.v1alpha1.RuleID
-	11, // 13: septum.xds.v1alpha1.Class.kafka:type_name -> septum.xds.v1alpha1.KafkaRule
-	8,  // 14: septum.xds.v1alpha1.Class.dns:type_name -> septum.xds.v1alpha1.DNSRule
-	9,  // 15: septum.xds.v1alpha1.Class.tls:type_name -> septum.xds.v1alpha1.TLSRule
-	6,  // 16: septum.xds.v1alpha1.DNSRule.id:type_name -> septum.xds.v1alpha1.RuleID
-	6,  // 17: septum.xds.v1alpha1.TLSRule.id:type_name -> septum.xds.v1alpha1.RuleID
-	10, // 18: septum.xds.v1alpha1.TLSRule.inspect:type_name -> septum.xds.v1alpha1.Inspection
-	6,  // 19: septum.xds.v1alpha1.KafkaRule.id:type_name -> septum.xds.v1alpha1.RuleID
-	13, // 20: septum.xds.v1alpha1.KafkaRule.topics:type_name -> septum.xds.v1alpha1.StringMatch
-	6,  // 21: septum.xds.v1alpha1.HTTPRule.id:type_name -> septum.xds.v1alpha1.RuleID
-	13, // 22: septum.xds.v1alpha1.HTTPRule.methods:type_name -> septum.xds.v1alpha1.StringMatch
-	13, // 23: septum.xds.v1alpha1.HTTPRule.path:type_name -> septum.xds.v1alpha1.StringMatch
-	13, // 24: septum.xds.v1alpha1.HTTPRule.hosts:type_name -> septum.xds.v1alpha1.StringMatch
-	14, // 25: septum.xds.v1alpha1.HTTPRule.headers:type_name -> septum.xds.v1alpha1.HeaderMatch
-	13, // 26: septum.xds.v1alpha1.HeaderMatch.value:type_name -> septum.xds.v1alpha1.StringMatch
-	36, // 27: septum.xds.v1alpha1.IdentityLabels.labels:type_name -> septum.xds.v1alpha1.IdentityLabels.LabelsEntry
-	19, // 28: septum.xds.v1alpha1.Checkpoint.policies:type_name -> septum.xds.v1alpha1.AppliedPolicy
-	23, // 29: septum.xds.v1alpha1.NodeReport.problems:type_name -> septum.xds.v1alpha1.NodeProblem
-	24, // 30: septum.xds.v1alpha1.NodeReport.counters:type_name -> septum.xds.v1alpha1.RuleCounter
-	27, // 31: septum.xds.v1alpha1.ToProxy.classes:type_name -> septum.xds.v1alpha1.ProxyClasses
-	28, // 32: septum.xds.v1alpha1.ProxyClasses.classes:type_name -> septum.xds.v1alpha1.ProxyClass
-	7,  // 33: septum.xds.v1alpha1.ProxyClass.class:type_name -> septum.xds.v1alpha1.Class
-	30, // 34: septum.xds.v1alpha1.FromProxy.answer:type_name -> septum.xds.v1alpha1.ProxyAnswer
-	31, // 35: septum.xds.v1alpha1.FromProxy.events:type_name -> septum.xds.v1alpha1.ProxyEvents
-	32, // 36: septum.xds.v1alpha1.ProxyEvents.events:type_name -> septum.xds.v1alpha1.ProxyEvent
-	6,  // 37: septum.xds.v1alpha1.ProxyEvent.rule:type_name -> septum.xds.v1alpha1.RuleID
-	34, // 38: septum.xds.v1alpha1.ProxyEvent.kafka:type_name -> septum.xds.v1alpha1.KafkaEvent
-	33, // 39: septum.xds.v1alpha1.ProxyEvent.dns:type_name -> septum.xds.v1alpha1.DNSEvent
-	37, // 40: septum.xds.v1alpha1.StoredState.node_resources:type_name -> septum.xds.v1alpha1.StoredState.NodeResourcesEntry
-	38, // 41: septum.xds.v1alpha1.StoredState.cluster_resources:type_name -> septum.xds.v1alpha1.StoredState.ClusterResourcesEntry
-	20, // 42: septum.xds.v1alpha1.NodeService.Authenticate:input_type -> septum.xds.v1alpha1.AuthenticateRequest
-	22, // 43: septum.xds.v1alpha1.NodeService.Report:input_type -> septum.xds.v1alpha1.NodeReport
-	29, // 44: septum.xds.v1alpha1.ProxyService.Connect:input_type -> septum.xds.v1alpha1.FromProxy
-	21, // 45: septum.xds.v1alpha1.NodeService.Authenticate:output_type -> septum.xds.v1alpha1.AuthenticateResponse
-	25, // 46: septum.xds.v1alpha1.NodeService.Report:output_type -> septum.xds.v1alpha1.ReportResponse
-	26, // 47: septum.xds.v1alpha1.ProxyService.Connect:output_type -> septum.xds.v1alpha1.ToProxy
-	45, // [45:48] is the sub-list for method output_type
-	42, // [42:45] is the sub-list for method input_type
-	42, // [42:42] is the sub-list for extension type_name
-	42, // [42:42] is the sub-list for extension extendee
-	0,  // [0:42] is the sub-list for field type_name
+	6,  // 13: septum.xds.v1alpha1.Class.audit_all:type_name -> septum.xds.v1alpha1.RuleID
+	11, // 14: septum.xds.v1alpha1.Class.kafka:type_name -> septum.xds.v1alpha1.KafkaRule
+	8,  // 15: septum.xds.v1alpha1.Class.dns:type_name -> septum.xds.v1alpha1.DNSRule
+	9,  // 16: septum.xds.v1alpha1.Class.tls:type_name -> septum.xds.v1alpha1.TLSRule
+	6,  // 17: septum.xds.v1alpha1.DNSRule.id:type_name -> septum.xds.v1alpha1.RuleID
+	6,  // 18: septum.xds.v1alpha1.TLSRule.id:type_name -> septum.xds.v1alpha1.RuleID
+	10, // 19: septum.xds.v1alpha1.TLSRule.inspect:type_name -> septum.xds.v1alpha1.Inspection
+	6,  // 20: septum.xds.v1alpha1.KafkaRule.id:type_name -> septum.xds.v1alpha1.RuleID
+	13, // 21: septum.xds.v1alpha1.KafkaRule.topics:type_name -> septum.xds.v1alpha1.StringMatch
+	6,  // 22: septum.xds.v1alpha1.HTTPRule.id:type_name -> septum.xds.v1alpha1.RuleID
+	13, // 23: septum.xds.v1alpha1.HTTPRule.methods:type_name -> septum.xds.v1alpha1.StringMatch
+	13, // 24: septum.xds.v1alpha1.HTTPRule.path:type_name -> septum.xds.v1alpha1.StringMatch
+	13, // 25: septum.xds.v1alpha1.HTTPRule.hosts:type_name -> septum.xds.v1alpha1.StringMatch
+	14, // 26: septum.xds.v1alpha1.HTTPRule.headers:type_name -> septum.xds.v1alpha1.HeaderMatch
+	13, // 27: septum.xds.v1alpha1.HeaderMatch.value:type_name -> septum.xds.v1alpha1.StringMatch
+	36, // 28: septum.xds.v1alpha1.IdentityLabels.labels:type_name -> septum.xds.v1alpha1.IdentityLabels.LabelsEntry
+	19, // 29: septum.xds.v1alpha1.Checkpoint.policies:type_name -> septum.xds.v1alpha1.AppliedPolicy
+	23, // 30: septum.xds.v1alpha1.NodeReport.problems:type_name -> septum.xds.v1alpha1.NodeProblem
+	24, // 31: septum.xds.v1alpha1.NodeReport.counters:type_name -> septum.xds.v1alpha1.RuleCounter
+	27, // 32: septum.xds.v1alpha1.ToProxy.classes:type_name -> septum.xds.v1alpha1.ProxyClasses
+	28, // 33: septum.xds.v1alpha1.ProxyClasses.classes:type_name -> septum.xds.v1alpha1.ProxyClass
+	7,  // 34: septum.xds.v1alpha1.ProxyClass.class:type_name -> septum.xds.v1alpha1.Class
+	30, // 35: septum.xds.v1alpha1.FromProxy.answer:type_name -> septum.xds.v1alpha1.ProxyAnswer
+	31, // 36: septum.xds.v1alpha1.FromProxy.events:type_name -> septum.xds.v1alpha1.ProxyEvents
+	32, // 37: septum.xds.v1alpha1.ProxyEvents.events:type_name -> septum.xds.v1alpha1.ProxyEvent
+	6,  // 38: septum.xds.v1alpha1.ProxyEvent.rule:type_name -> septum.xds.v1alpha1.RuleID
+	34, // 39: septum.xds.v1alpha1.ProxyEvent.kafka:type_name -> septum.xds.v1alpha1.KafkaEvent
+	33, // 40: septum.xds.v1alpha1.ProxyEvent.dns:type_name -> septum.xds.v1alpha1.DNSEvent
+	37, // 41: septum.xds.v1alpha1.StoredState.node_resources:type_name -> septum.xds.v1alpha1.StoredState.NodeResourcesEntry
+	38, // 42: septum.xds.v1alpha1.StoredState.cluster_resources:type_name -> septum.xds.v1alpha1.StoredState.ClusterResourcesEntry
+	20, // 43: septum.xds.v1alpha1.NodeService.Authenticate:input_type -> septum.xds.v1alpha1.AuthenticateRequest
+	22, // 44: septum.xds.v1alpha1.NodeService.Report:input_type -> septum.xds.v1alpha1.NodeReport
+	29, // 45: septum.xds.v1alpha1.ProxyService.Connect:input_type -> septum.xds.v1alpha1.FromProxy
+	21, // 46: septum.xds.v1alpha1.NodeService.Authenticate:output_type -> septum.xds.v1alpha1.AuthenticateResponse
+	25, // 47: septum.xds.v1alpha1.NodeService.Report:output_type -> septum.xds.v1alpha1.ReportResponse
+	26, // 48: septum.xds.v1alpha1.ProxyService.Connect:output_type -> septum.xds.v1alpha1.ToProxy
+	46, // [46:49] is the sub-list for method output_type
+	43, // [43:46] is the sub-list for method input_type
+	43, // [43:43] is the sub-list for extension type_name
+	43, // [43:43] is the sub-list for extension extendee
+	0,  // [0:43] is the sub-list for field type_name
 }
 
 func init() { file_septum_proto_init() }

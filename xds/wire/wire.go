@@ -24,6 +24,9 @@ func Class(c policy.Class) *septumpb.Class {
 	if c.AllowAll != nil {
 		out.AllowAll = Rule(*c.AllowAll)
 	}
+	if c.AuditAll != nil {
+		out.AuditAll = Rule(*c.AuditAll)
+	}
 	out.Kind, out.Kafka, out.Dns = uint32(c.Kind), kafka(c.Kafka), dns(c.DNS)
 	return out
 }
@@ -41,6 +44,13 @@ func ReadClass(in *septumpb.Class) (policy.Class, error) {
 			return out, fmt.Errorf("allow_all: %w", err)
 		}
 		out.AllowAll = &rule
+	}
+	if in.GetAuditAll() != nil {
+		rule, err := ReadRule(in.GetAuditAll())
+		if err != nil {
+			return out, fmt.Errorf("audit_all: %w", err)
+		}
+		out.AuditAll = &rule
 	}
 	if out.Kafka, err = readKafka(in.GetKafka()); err != nil {
 		return out, fmt.Errorf("kafka: %w", err)
