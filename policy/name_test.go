@@ -119,3 +119,50 @@ func TestLearner(t *testing.T) {
 }
 
 func prefix(text string) netip.Prefix { return netip.MustParsePrefix(text) }
+
+// What one table's pods learn opens nothing to another's.
+func TestLearntByTable(t *testing.T) {
+	const a, b = FirstNameIdentity + 1, FirstNameIdentity + 2
+	rule := func(path string) []RuleID { return []RuleID{{Policy: Ref{Kind: "L7NetworkPolicy", Name: "p"}, Path: path}} }
+	table := func(id TableID, d Direction) Table {
+		return Table{ID: id, Direction: d, DefaultDeny: true, Entries: []Entry{
+			{Identity: IdentityWorld, Protocol: ProtocolTCP, Port: 80, PrefixLen: 16, Verdict: Forwarded, Rules: rule("world")},
+			{Identity: a, Protocol: ProtocolTCP, Port: 80, PrefixLen: 16, Verdict: Forwarded, Rules: rule("world")},
+			{Identity: a, Protocol: ProtocolTCP, Port: 443, PrefixLen: 16, Verdict: Forwarded, Rules: rule("a")},
+			{Identity: b, Protocol: ProtocolTCP, Port: 80, PrefixLen: 16, Verdict: Forwarded, Rules: rule("world")},
+			{Identity: b, Protocol: ProtocolTCP, Port: 8443, PrefixLen: 16, Verdict: Forwarded, Rules: rule("b")},
+		}}
+	}
+	np := NodePolicy{
+		Tables: []Table{table("in", Ingress), table("one", Egress), table("two", Egress)},
+		Identities: []IdentityLabels{
+			{IdentityWorld, Labels{"reserved:world": ""}},
+			{a, Labels{"fqdn:a.example": "", "reserved:world": ""}}, {b, Labels{"fqdn:b.example": "", "reserved:world": ""}},
+		},
+	}
+	got := WithLearnt(np, []Learnt{
+		{Addr: addr("192.0.2.1"), Names: []string{"a.example"}, Tables: []TableID{"one"}},
+		{Addr: addr("192.0.2.1"), Names: []string{"b.example"}, Tables: []TableID{"two"}},
+		{Addr: addr("192.0.2.2"), Names: []string{"a.example"}, Tables: []TableID{"in", "gone"}},
+		{Addr: addr("192.0.2.3"), Names: []string{"a.example"}},
+	})
+	for _, want := range []struct {
+		addr  string
+		table int
+		port  uint16
+		open  bool
+	}{
+		{"192.0.2.1", 1, 443, true}, {"192.0.2.1", 1, 8443, false}, {"192.0.2.1", 2, 443, false}, {"192.0.2.1", 2, 8443, true},
+		{"192.0.2.1", 1, 80, true}, {"192.0.2.1", 0, 80, true}, {"192.0.2.1", 0, 443, false},
+		{"192.0.2.2", 0, 443, false}, {"192.0.2.2", 1, 443, false}, {"192.0.2.2", 1, 80, true},
+		{"192.0.2.3", 1, 443, true}, {"192.0.2.3", 2, 443, true}, {"192.0.2.3", 2, 8443, false},
+	} {
+		e, ok := got.Tables[want.table].Lookup(got.IdentityOf(addr(want.addr)), ProtocolTCP, want.port)
+		if (ok && e.Verdict == Forwarded) != want.open {
+			t.Errorf("%s:%d in %s: %+v, want open %v", want.addr, want.port, got.Tables[want.table].ID, e, want.open)
+		}
+	}
+	if again := WithLearnt(got, nil); len(again.Tables[1].Entries) != len(np.Tables[1].Entries) {
+		t.Errorf("local entries stay: %+v", again.Tables[1].Entries)
+	}
+}
