@@ -124,7 +124,7 @@ func (e *Enforcer) awaitListeners(ctx context.Context, c *change) {
 
 // heardBy says whether the ports hold those of all classes of the change.
 func (c *change) heardBy(ports []uint16) bool {
-	for _, class := range c.update.NodePolicy.Classes {
+	for _, class := range c.np.Classes {
 		if port := c.numbers.Classes[class.ID]; port != 0 && !slices.Contains(ports, port) {
 			return false
 		}

@@ -29,7 +29,9 @@ import (
 
 // change is an update on its way into the data path.
 type change struct {
-	update  xds.Update
+	update xds.Update
+	// np is update's policy with what pods have learnt.
+	np      policy.NodePolicy
 	numbers policy.Numbers
 	// set has the classes of both policies, final only those of the new one and what lingers.
 	set, final sets
@@ -75,12 +77,13 @@ func (e *Enforcer) advance(ctx context.Context) {
 func (e *Enforcer) prepare(update xds.Update) (*change, error) {
 	inMaps := []policy.NodePolicy{e.force.policy}
 	if e.failed != nil { // a part of it may have been written
-		inMaps = append(inMaps, e.failed.update.NodePolicy)
+		inMaps = append(inMaps, e.failed.np)
 	}
-	c := &change{update: update, linger: e.left(update.NodePolicy)}
+	c := &change{update: update, np: e.withLearnt(update.NodePolicy)}
+	c.linger = e.left(c.np)
 	was := slices.Concat(e.force.policy.Classes, lingeringClasses(e.linger))
 	inMaps = append(inMaps, policy.NodePolicy{Classes: classesOf(e.linger)}, policy.NodePolicy{Classes: classesOf(c.linger)})
-	c.numbers = e.numbers.Assign(update.NodePolicy, inMaps...)
+	c.numbers = e.numbers.Assign(c.np, inMaps...)
 	e.numbers = c.numbers
 	if err := e.config.Store.SaveNumbers(c.numbers); err != nil {
 		return nil, fmt.Errorf("save numbers: %w", err)
@@ -88,7 +91,7 @@ func (e *Enforcer) prepare(update xds.Update) (*change, error) {
 	// A class that has no number or resources is left out, here as in the maps.
 	var err, errBoth error
 	// What is left of the policy before needs its secrets.
-	np := withSecrets(update.NodePolicy, e.force.policy)
+	np := withSecrets(c.np, e.force.policy)
 	c.final, err = e.setsFor(withClasses(np, lingeringClasses(c.linger)), c.numbers)
 	c.set, errBoth = e.setsFor(withClasses(np, was), c.numbers)
 	e.outcome("ClassWithoutListener", errors.Join(err, errBoth))
@@ -226,7 +229,7 @@ func closed(d policy.Direction) policy.Table {
 // commit writes a change into the data path.
 func (e *Enforcer) commit(ctx context.Context, c *change) {
 	e.meets(c.update.NodePolicy)
-	np := e.withStarts(c.update.NodePolicy)
+	np := e.withStarts(e.withLearnt(c.update.NodePolicy))
 	before := e.linger
 	e.linger = c.linger
 	e.detachUnpoliced(np)
@@ -238,12 +241,13 @@ func (e *Enforcer) commit(ctx context.Context, c *change) {
 		return
 	}
 	e.counts.begin(c.update.NodePolicy.Applied)
-	e.force.known, e.force.told = true, c.update.NodePolicy
+	e.force.known, e.force.told, e.force.served, e.last = true, c.update.NodePolicy, c.np, c.update
 	e.force.numbers, e.force.rules = c.numbers, c.numbers.RulesByNumber()
 	e.force.seenNode, e.force.seenCluster = c.update.NodeVersion, c.update.ClusterVersion
 	e.force.clusterVersion = c.update.ClusterVersion
 	e.endOthers()
 	e.holds(np)
+	e.shown(np)
 	e.syncPods(false)
 	if !c.refused {
 		e.force.awaited = c.update.NodeVersion

@@ -14,6 +14,7 @@ import (
 	"github.com/septum-dev/septum/enforcer/cni"
 	"github.com/septum-dev/septum/enforcer/launch"
 	"github.com/septum-dev/septum/enforcer/links"
+	"github.com/septum-dev/septum/enforcer/names"
 	"github.com/septum-dev/septum/enforcer/proxy/stream"
 	"github.com/septum-dev/septum/enforcer/proxyns"
 	"github.com/septum-dev/septum/policy"
@@ -46,6 +47,8 @@ type Datapath interface {
 	Attached() ([]int, error)
 	// Sweep returns the open connections that what is applied does not let go on.
 	Sweep() ([]bpf.Ended, error)
+	// InUse are the connections and flows that are open.
+	InUse() ([]bpf.Use, error)
 	// Proxied says whether a pod's connection with a peer is one with the proxy.
 	Proxied(pod, peer netip.AddrPort) bool
 	// PutFirst puts pods' programs before those of others, and says where they were not.
@@ -95,6 +98,10 @@ type Store interface {
 	// LoadStarts returns nothing where nothing was saved.
 	LoadStarts() ([]Started, error)
 	SaveStarts([]Started) error
+	// LoadNames returns nothing where nothing was saved; AppendNames adds to what was.
+	LoadNames() ([]names.Fact, error)
+	AppendNames([]names.Fact) error
+	SaveNames([]names.Fact) error
 }
 
 // Namespace makes the proxy's network namespace ready.
@@ -106,6 +113,8 @@ type Inputs struct {
 	Starts <-chan *cni.Pod
 	// Proxies are launchers that said hello.
 	Proxies <-chan *launch.Proxy
+	// Lookups are answers of the DNS that the proxy holds.
+	Lookups <-chan Lookup
 	// Changed says that interfaces, addresses or namespaces of the node changed.
 	Changed <-chan struct{}
 	// ProxyChanged says that Connected or Ready of Proxy or Own may have changed.

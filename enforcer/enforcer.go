@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/septum-dev/septum/enforcer/launch"
+	"github.com/septum-dev/septum/enforcer/names"
 	"github.com/septum-dev/septum/enforcer/proxyns"
 	"github.com/septum-dev/septum/policy"
 	"github.com/septum-dev/septum/xds"
@@ -42,8 +43,11 @@ type Enforcer struct {
 	force   inForce
 	pods    pods
 	starts  starts
-	proxy   proxyState
-	counts  counts
+	names   namebook
+	// last is the update that was committed last.
+	last   xds.Update
+	proxy  proxyState
+	counts counts
 	// problems that are not about one pod, by reason.
 	problems map[string]string
 	reported []byte
@@ -55,6 +59,8 @@ type inForce struct {
 	known bool
 	// told is the operator's policy, policy that and the addresses of pods that start.
 	told, policy policy.NodePolicy
+	// served is told with the classes that the proxies were given for what pods have learnt.
+	served policy.NodePolicy
 	// numbers are those of the maps.
 	numbers policy.Numbers
 	rules   map[uint32]policy.RuleID
@@ -92,6 +98,7 @@ func New(config Config) (*Enforcer, error) {
 	e := &Enforcer{config: config, problems: map[string]string{}}
 	e.ask.answers = make(chan answer, 1)
 	e.pods, e.starts = newPods(), newStarts()
+	e.names.book = &names.Book{}
 	e.counts = newCounts()
 	return e, nil
 }
@@ -116,6 +123,9 @@ func (e *Enforcer) Run(ctx context.Context) error {
 			e.next = &u
 		case a := <-e.ask.answers:
 			e.answered(ctx, a)
+		case l := <-e.config.Inputs.Lookups:
+			e.lookedUp(ctx, l)
+			continue // answers wait for it; the next tick reports
 		case p := <-e.config.Inputs.Starts:
 			e.podStarts(p)
 		case p := <-e.config.Inputs.Proxies:
@@ -155,6 +165,7 @@ func (e *Enforcer) restore(ctx context.Context) error {
 	e.hostAddrs()
 	e.baseline()
 	e.loadStarts()
+	e.loadNames()
 	update, numbers, err := e.config.Store.Load()
 	e.numbers = numbers
 	if errors.Is(err, os.ErrNotExist) {
@@ -184,6 +195,7 @@ func (e *Enforcer) tick(ctx context.Context) {
 		e.commit(ctx, c)
 	}
 	e.drain(ctx)
+	e.namesTick()
 	e.hostAddrs()
 	e.listenToProxies()
 	e.syncPods(e.ticks%rescanTicks == 0)

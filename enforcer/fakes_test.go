@@ -18,6 +18,7 @@ import (
 	"github.com/septum-dev/septum/bpf"
 	"github.com/septum-dev/septum/enforcer/cni"
 	"github.com/septum-dev/septum/enforcer/links"
+	"github.com/septum-dev/septum/enforcer/names"
 	"github.com/septum-dev/septum/enforcer/proxy/stream"
 	"github.com/septum-dev/septum/enforcer/proxyns"
 	"github.com/septum-dev/septum/policy"
@@ -61,6 +62,9 @@ type world struct {
 	envoy    chan struct{}
 	requests chan policy.Event
 	packets  chan bpf.Event
+	lookups  chan Lookup
+	facts    []names.Fact
+	used     []bpf.Use
 
 	ackTimeout, drainLimit time.Duration
 }
@@ -72,7 +76,7 @@ func newWorld(t *testing.T) *world {
 		starts:  make(chan *cni.Pod),
 		updates: make(chan xds.Update, 1), changed: make(chan struct{}, 1), envoy: make(chan struct{}, 1),
 		ackTimeout: 10 * time.Second,
-		requests:   make(chan policy.Event, 16), packets: make(chan bpf.Event, 16),
+		requests:   make(chan policy.Event, 16), packets: make(chan bpf.Event, 16), lookups: make(chan Lookup, 16),
 	}
 }
 
@@ -84,7 +88,7 @@ func (w *world) run() (stop func()) {
 	e, err := New(Config{
 		Source: w, Datapath: w, Proxy: proxy{w}, Own: own{}, Links: w, Store: w, Instance: "test",
 		Namespace:  func(*os.File, proxyns.Config) (proxyns.Link, error) { return proxyns.Link{}, nil },
-		Inputs:     Inputs{Starts: w.starts, Changed: w.changed, ProxyChanged: w.envoy, Requests: w.requests, Packets: w.packets},
+		Inputs:     Inputs{Starts: w.starts, Changed: w.changed, ProxyChanged: w.envoy, Requests: w.requests, Packets: w.packets, Lookups: w.lookups},
 		Metrics:    w.metrics,
 		Log:        testr.New(w.t),
 		AckTimeout: w.ackTimeout, DrainLimit: w.drainLimit,
@@ -280,6 +284,32 @@ func (w *world) Sweep() ([]bpf.Ended, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.ended, nil
+}
+
+func (w *world) InUse() ([]bpf.Use, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.used, nil
+}
+
+func (w *world) LoadNames() ([]names.Fact, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.facts), w.failing["names"]
+}
+
+func (w *world) AppendNames(f []names.Fact) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.facts = append(w.facts, f...)
+	return w.failing["names"]
+}
+
+func (w *world) SaveNames(f []names.Fact) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.facts = slices.Clone(f)
+	return w.failing["names"]
 }
 
 func (w *world) Proxied(netip.AddrPort, netip.AddrPort) bool { return false }

@@ -268,7 +268,7 @@ func (e *Enforcer) drain(ctx context.Context) {
 	}
 	e.linger = still
 	if ends {
-		set, err := e.setsFor(withClasses(e.force.told, lingeringClasses(e.linger)), e.force.numbers)
+		set, err := e.setsFor(withClasses(e.force.served, lingeringClasses(e.linger)), e.force.numbers)
 		e.outcome("ClassWithoutListener", err)
 		e.startAsk(ctx, set, nil)
 	}

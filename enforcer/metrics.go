@@ -39,6 +39,8 @@ type Metrics struct {
 	lateTotal     prometheus.Counter
 	unjudgedTotal prometheus.Counter
 	heldSeconds   *prometheus.HistogramVec
+	learntNames   prometheus.Gauge
+	notLearntFor  *prometheus.CounterVec
 
 	registry *prometheus.Registry
 	beaten   atomic.Int64
@@ -80,7 +82,9 @@ func NewMetrics(r *prometheus.Registry) *Metrics {
 		Help:    "How long the CNI plugin held a pod's start, by what became of it.",
 		Buckets: []float64{0.001, 0.005, 0.02, 0.1, 0.5, 1, 2, 5, 10, 30},
 	}, []string{"outcome"})
-	r.MustRegister(m.endpoints, m.attached, m.unenforced, m.attachErrors, m.appliedTime, m.proxyReady, m.verdictsTotal, m.dropsTotal, m.lostTotal,
+	m.learntNames = gauge("learnt_addresses", "Addresses of names that pods were given by the DNS and policies name, by pod and name.")
+	m.notLearntFor = counters("refused_addresses_total", "Addresses of names that were not learnt, and stay closed.", "reason")
+	r.MustRegister(m.learntNames, m.notLearntFor, m.endpoints, m.attached, m.unenforced, m.attachErrors, m.appliedTime, m.proxyReady, m.verdictsTotal, m.dropsTotal, m.lostTotal,
 		m.lateTotal, m.unjudgedTotal, m.heldSeconds)
 	return m
 }
@@ -113,6 +117,12 @@ func (m *Metrics) held(outcome string, waited time.Duration) {
 }
 
 func (m *Metrics) unjudged(n uint64) { m.unjudgedTotal.Add(float64(n)) }
+
+func (m *Metrics) learnt(n int) { m.learntNames.Set(float64(n)) }
+
+func (m *Metrics) notLearnt(reason string, n int) {
+	m.notLearntFor.WithLabelValues(reason).Add(float64(n))
+}
 
 func (m *Metrics) attachFailed() { m.attachErrors.Inc() }
 

@@ -15,6 +15,7 @@ func (e *Enforcer) holds(np policy.NodePolicy) {
 	e.force.policy, e.force.responsible = np, responsibleIn(np)
 	e.starts.changed = false
 	e.wants(np)
+	e.meetNames()
 	e.know(np)
 }
 

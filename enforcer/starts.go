@@ -144,7 +144,7 @@ func (e *Enforcer) startOf(w waitingPod) (string, cni.Reply) {
 
 // apply writes the operator's policy and the plugin's addresses into the data path.
 func (e *Enforcer) apply() {
-	np := e.withStarts(e.force.told)
+	np := e.withStarts(e.withLearnt(e.force.told))
 	err := e.write(np, e.force.numbers)
 	e.outcome("MapsNotWritten", err)
 	if err != nil {

@@ -123,7 +123,9 @@ func prefix(text string) netip.Prefix { return netip.MustParsePrefix(text) }
 // What one table's pods learn opens nothing to another's.
 func TestLearntByTable(t *testing.T) {
 	const a, b = FirstNameIdentity + 1, FirstNameIdentity + 2
-	rule := func(path string) []RuleID { return []RuleID{{Policy: Ref{Kind: "L7NetworkPolicy", Name: "p"}, Path: path}} }
+	rule := func(path string) []RuleID {
+		return []RuleID{{Policy: Ref{Kind: "L7NetworkPolicy", Name: "p"}, Path: path}}
+	}
 	table := func(id TableID, d Direction) Table {
 		return Table{ID: id, Direction: d, DefaultDeny: true, Entries: []Entry{
 			{Identity: IdentityWorld, Protocol: ProtocolTCP, Port: 80, PrefixLen: 16, Verdict: Forwarded, Rules: rule("world")},

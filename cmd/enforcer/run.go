@@ -26,6 +26,7 @@ import (
 	"github.com/septum-dev/septum/policy"
 	"github.com/septum-dev/septum/xds"
 	"github.com/septum-dev/septum/xds/envoy"
+	"github.com/septum-dev/septum/xds/wire"
 )
 
 // eventRoom is how many events may wait for the loop; what finds no room is counted as lost.
@@ -58,6 +59,7 @@ func run(ctx context.Context, log logr.Logger, o options) error {
 	metrics, hubble := enforcer.NewMetrics(registry), flow.NewMetrics(registry)
 	starts := make(chan *cni.Pod)
 	proxies, changed := make(chan *launch.Proxy), make(chan struct{}, 1)
+	lookups := make(chan enforcer.Lookup, eventRoom)
 	requests, packets, proxyChanged := make(chan policy.Event, eventRoom), make(chan bpf.Event, eventRoom), make(chan struct{}, 1)
 	// request is what is done with a verdict of a proxy.
 	request := func(source string) func(policy.Event) {
@@ -83,6 +85,11 @@ func run(ctx context.Context, log logr.Logger, o options) error {
 			metrics.LostMany("proxy", n)
 			hubble.Lost(flowpb.LostEventSource_OBSERVER_EVENTS_QUEUE, n)
 		},
+		OnLookup: func(l wire.Lookup, known func()) {
+			held := enforcer.Lookup{Lookup: l, Known: known}
+			// What finds no room is let go, and stays closed until it is asked for again.
+			offer(lookups, held, func() { metrics.Lost("lookups"); known() })
+		},
 		OnChange: func() { notify(proxyChanged) },
 	})
 	flows, err := flow.New(flow.Config{Node: o.node, Room: o.flowRoom, Queries: o.flowQueries, Version: "septum", Metrics: hubble})
@@ -98,7 +105,7 @@ func run(ctx context.Context, log logr.Logger, o options) error {
 			return proxyns.Setup(ns, c)
 		},
 		Inputs: enforcer.Inputs{
-			Starts: starts, Proxies: proxies, Changed: changed, ProxyChanged: proxyChanged, Requests: requests, Packets: packets,
+			Starts: starts, Proxies: proxies, Lookups: lookups, Changed: changed, ProxyChanged: proxyChanged, Requests: requests, Packets: packets,
 		},
 		Bootstrap: o.socket("envoy.json"), Instance: rand.Text(), Metrics: metrics, Log: log, AckTimeout: o.ackTimeout,
 		Flows: flows, NoIPv6: noIPv6, DrainLimit: o.drainLimit,

@@ -17,6 +17,7 @@ import (
 	"github.com/septum-dev/septum/enforcer/proxy/kafka"
 	"github.com/septum-dev/septum/enforcer/proxy/stream"
 	"github.com/septum-dev/septum/policy"
+	"github.com/septum-dev/septum/xds/wire"
 )
 
 // gcPercent is below Go's own 100: the proxy's memory counts more than its cycles.
@@ -43,7 +44,7 @@ func serve(log *slog.Logger, args []string) error {
 	defer stop()
 	failed := unlessRepeated(func(err error) { log.Warn("not as it should be", "error", err.Error()) })
 	client := stream.NewClient(*socket)
-	own := proxy.New(ctx, proxy.Config{Handlers: handlers(client.Event, code), Failed: failed})
+	own := proxy.New(ctx, proxy.Config{Handlers: handlers(client, code), Failed: failed})
 	defer own.Close()
 	client.Apply, client.Failed = own.Apply, failed
 	return client.Run(ctx)
@@ -63,9 +64,12 @@ func refusalCode(name string) (dnsmessage.RCode, error) {
 }
 
 // handlers are the kinds of classes that are served.
-func handlers(event func(policy.Event), refusal dnsmessage.RCode) map[policy.Kind]proxy.Handler {
+func handlers(client *stream.Client, refusal dnsmessage.RCode) map[policy.Kind]proxy.Handler {
+	learn := func(ctx context.Context, a dns.Answer) {
+		client.Lookup(ctx, wire.Lookup{Client: a.Client, Name: a.Name, Addrs: a.Addrs, TTL: a.TTL})
+	}
 	return map[policy.Kind]proxy.Handler{
-		policy.KindDNS:   dns.New(dns.Config{Event: event, Refusal: refusal}),
-		policy.KindKafka: kafka.New(event),
+		policy.KindDNS:   dns.New(dns.Config{Event: client.Event, Learn: learn, Refusal: refusal}),
+		policy.KindKafka: kafka.New(client.Event),
 	}
 }

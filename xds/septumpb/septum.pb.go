@@ -2083,6 +2083,7 @@ type ToProxy struct {
 	// Types that are valid to be assigned to Message:
 	//
 	//	*ToProxy_Classes
+	//	*ToProxy_Known
 	Message       isToProxy_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2134,6 +2135,15 @@ func (x *ToProxy) GetClasses() *ProxyClasses {
 	return nil
 }
 
+func (x *ToProxy) GetKnown() *LookupsKnown {
+	if x != nil {
+		if x, ok := x.Message.(*ToProxy_Known); ok {
+			return x.Known
+		}
+	}
+	return nil
+}
+
 type isToProxy_Message interface {
 	isToProxy_Message()
 }
@@ -2142,13 +2152,21 @@ type ToProxy_Classes struct {
 	Classes *ProxyClasses `protobuf:"bytes,1,opt,name=classes,proto3,oneof"`
 }
 
+type ToProxy_Known struct {
+	Known *LookupsKnown `protobuf:"bytes,2,opt,name=known,proto3,oneof"`
+}
+
 func (*ToProxy_Classes) isToProxy_Message() {}
+
+func (*ToProxy_Known) isToProxy_Message() {}
 
 // ProxyClasses are all classes of the proxy, in the place of those before.
 type ProxyClasses struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Version       string                 `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
-	Classes       []*ProxyClass          `protobuf:"bytes,2,rep,name=classes,proto3" json:"classes,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Version string                 `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
+	Classes []*ProxyClass          `protobuf:"bytes,2,rep,name=classes,proto3" json:"classes,omitempty"`
+	// names are the patterns of the names whose lookups the enforcer is told of.
+	Names         []string `protobuf:"bytes,3,rep,name=names,proto3" json:"names,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2193,6 +2211,13 @@ func (x *ProxyClasses) GetVersion() string {
 func (x *ProxyClasses) GetClasses() []*ProxyClass {
 	if x != nil {
 		return x.Classes
+	}
+	return nil
+}
+
+func (x *ProxyClasses) GetNames() []string {
+	if x != nil {
+		return x.Names
 	}
 	return nil
 }
@@ -2256,6 +2281,7 @@ type FromProxy struct {
 	//
 	//	*FromProxy_Answer
 	//	*FromProxy_Events
+	//	*FromProxy_Lookups
 	Message       isFromProxy_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2316,6 +2342,15 @@ func (x *FromProxy) GetEvents() *ProxyEvents {
 	return nil
 }
 
+func (x *FromProxy) GetLookups() *Lookups {
+	if x != nil {
+		if x, ok := x.Message.(*FromProxy_Lookups); ok {
+			return x.Lookups
+		}
+	}
+	return nil
+}
+
 type isFromProxy_Message interface {
 	isFromProxy_Message()
 }
@@ -2328,9 +2363,184 @@ type FromProxy_Events struct {
 	Events *ProxyEvents `protobuf:"bytes,2,opt,name=events,proto3,oneof"`
 }
 
+type FromProxy_Lookups struct {
+	Lookups *Lookups `protobuf:"bytes,3,opt,name=lookups,proto3,oneof"`
+}
+
 func (*FromProxy_Answer) isFromProxy_Message() {}
 
 func (*FromProxy_Events) isFromProxy_Message() {}
+
+func (*FromProxy_Lookups) isFromProxy_Message() {}
+
+// Lookups are answers that wait until the data path knows their addresses.
+type Lookups struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Lookups       []*Lookup              `protobuf:"bytes,1,rep,name=lookups,proto3" json:"lookups,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Lookups) Reset() {
+	*x = Lookups{}
+	mi := &file_septum_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Lookups) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Lookups) ProtoMessage() {}
+
+func (x *Lookups) ProtoReflect() protoreflect.Message {
+	mi := &file_septum_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Lookups.ProtoReflect.Descriptor instead.
+func (*Lookups) Descriptor() ([]byte, []int) {
+	return file_septum_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *Lookups) GetLookups() []*Lookup {
+	if x != nil {
+		return x.Lookups
+	}
+	return nil
+}
+
+type Lookup struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// number is the proxy's own, and is what LookupsKnown says again.
+	Number uint64 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	// client is the address of the pod that asked for name.
+	Client    string   `protobuf:"bytes,2,opt,name=client,proto3" json:"client,omitempty"`
+	Name      string   `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
+	Addresses []string `protobuf:"bytes,4,rep,name=addresses,proto3" json:"addresses,omitempty"`
+	// ttl is in seconds.
+	Ttl           uint32 `protobuf:"varint,5,opt,name=ttl,proto3" json:"ttl,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Lookup) Reset() {
+	*x = Lookup{}
+	mi := &file_septum_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Lookup) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Lookup) ProtoMessage() {}
+
+func (x *Lookup) ProtoReflect() protoreflect.Message {
+	mi := &file_septum_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Lookup.ProtoReflect.Descriptor instead.
+func (*Lookup) Descriptor() ([]byte, []int) {
+	return file_septum_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *Lookup) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *Lookup) GetClient() string {
+	if x != nil {
+		return x.Client
+	}
+	return ""
+}
+
+func (x *Lookup) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Lookup) GetAddresses() []string {
+	if x != nil {
+		return x.Addresses
+	}
+	return nil
+}
+
+func (x *Lookup) GetTtl() uint32 {
+	if x != nil {
+		return x.Ttl
+	}
+	return 0
+}
+
+// LookupsKnown says that the data path has what is to be learnt of these.
+type LookupsKnown struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Numbers       []uint64               `protobuf:"varint,1,rep,packed,name=numbers,proto3" json:"numbers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LookupsKnown) Reset() {
+	*x = LookupsKnown{}
+	mi := &file_septum_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LookupsKnown) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LookupsKnown) ProtoMessage() {}
+
+func (x *LookupsKnown) ProtoReflect() protoreflect.Message {
+	mi := &file_septum_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LookupsKnown.ProtoReflect.Descriptor instead.
+func (*LookupsKnown) Descriptor() ([]byte, []int) {
+	return file_septum_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *LookupsKnown) GetNumbers() []uint64 {
+	if x != nil {
+		return x.Numbers
+	}
+	return nil
+}
 
 // ProxyAnswer says what became of a set of classes.
 type ProxyAnswer struct {
@@ -2345,7 +2555,7 @@ type ProxyAnswer struct {
 
 func (x *ProxyAnswer) Reset() {
 	*x = ProxyAnswer{}
-	mi := &file_septum_proto_msgTypes[30]
+	mi := &file_septum_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2357,7 +2567,7 @@ func (x *ProxyAnswer) String() string {
 func (*ProxyAnswer) ProtoMessage() {}
 
 func (x *ProxyAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[30]
+	mi := &file_septum_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2370,7 +2580,7 @@ func (x *ProxyAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProxyAnswer.ProtoReflect.Descriptor instead.
 func (*ProxyAnswer) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{30}
+	return file_septum_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ProxyAnswer) GetVersion() string {
@@ -2399,7 +2609,7 @@ type ProxyEvents struct {
 
 func (x *ProxyEvents) Reset() {
 	*x = ProxyEvents{}
-	mi := &file_septum_proto_msgTypes[31]
+	mi := &file_septum_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2411,7 +2621,7 @@ func (x *ProxyEvents) String() string {
 func (*ProxyEvents) ProtoMessage() {}
 
 func (x *ProxyEvents) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[31]
+	mi := &file_septum_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2424,7 +2634,7 @@ func (x *ProxyEvents) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProxyEvents.ProtoReflect.Descriptor instead.
 func (*ProxyEvents) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{31}
+	return file_septum_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ProxyEvents) GetEvents() []*ProxyEvent {
@@ -2461,7 +2671,7 @@ type ProxyEvent struct {
 
 func (x *ProxyEvent) Reset() {
 	*x = ProxyEvent{}
-	mi := &file_septum_proto_msgTypes[32]
+	mi := &file_septum_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2473,7 +2683,7 @@ func (x *ProxyEvent) String() string {
 func (*ProxyEvent) ProtoMessage() {}
 
 func (x *ProxyEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[32]
+	mi := &file_septum_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2486,7 +2696,7 @@ func (x *ProxyEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProxyEvent.ProtoReflect.Descriptor instead.
 func (*ProxyEvent) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{32}
+	return file_septum_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ProxyEvent) GetTime() int64 {
@@ -2576,7 +2786,7 @@ type DNSEvent struct {
 
 func (x *DNSEvent) Reset() {
 	*x = DNSEvent{}
-	mi := &file_septum_proto_msgTypes[33]
+	mi := &file_septum_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2588,7 +2798,7 @@ func (x *DNSEvent) String() string {
 func (*DNSEvent) ProtoMessage() {}
 
 func (x *DNSEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[33]
+	mi := &file_septum_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2601,7 +2811,7 @@ func (x *DNSEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DNSEvent.ProtoReflect.Descriptor instead.
 func (*DNSEvent) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{33}
+	return file_septum_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *DNSEvent) GetName() string {
@@ -2667,7 +2877,7 @@ type KafkaEvent struct {
 
 func (x *KafkaEvent) Reset() {
 	*x = KafkaEvent{}
-	mi := &file_septum_proto_msgTypes[34]
+	mi := &file_septum_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2679,7 +2889,7 @@ func (x *KafkaEvent) String() string {
 func (*KafkaEvent) ProtoMessage() {}
 
 func (x *KafkaEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[34]
+	mi := &file_septum_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2692,7 +2902,7 @@ func (x *KafkaEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KafkaEvent.ProtoReflect.Descriptor instead.
 func (*KafkaEvent) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{34}
+	return file_septum_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *KafkaEvent) GetKey() int32 {
@@ -2750,7 +2960,7 @@ type StoredState struct {
 
 func (x *StoredState) Reset() {
 	*x = StoredState{}
-	mi := &file_septum_proto_msgTypes[35]
+	mi := &file_septum_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2762,7 +2972,7 @@ func (x *StoredState) String() string {
 func (*StoredState) ProtoMessage() {}
 
 func (x *StoredState) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[35]
+	mi := &file_septum_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2775,7 +2985,7 @@ func (x *StoredState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoredState.ProtoReflect.Descriptor instead.
 func (*StoredState) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{35}
+	return file_septum_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *StoredState) GetNode() string {
@@ -2980,21 +3190,34 @@ const file_septum_proto_rawDesc = "" +
 	"\bunjudged\x18\n" +
 	" \x01(\x04R\bunjudged\x12\x10\n" +
 	"\x03uid\x18\v \x01(\tR\x03uid\"\x10\n" +
-	"\x0eReportResponse\"S\n" +
+	"\x0eReportResponse\"\x8e\x01\n" +
 	"\aToProxy\x12=\n" +
-	"\aclasses\x18\x01 \x01(\v2!.septum.xds.v1alpha1.ProxyClassesH\x00R\aclassesB\t\n" +
-	"\amessage\"c\n" +
+	"\aclasses\x18\x01 \x01(\v2!.septum.xds.v1alpha1.ProxyClassesH\x00R\aclasses\x129\n" +
+	"\x05known\x18\x02 \x01(\v2!.septum.xds.v1alpha1.LookupsKnownH\x00R\x05knownB\t\n" +
+	"\amessage\"y\n" +
 	"\fProxyClasses\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x129\n" +
-	"\aclasses\x18\x02 \x03(\v2\x1f.septum.xds.v1alpha1.ProxyClassR\aclasses\"R\n" +
+	"\aclasses\x18\x02 \x03(\v2\x1f.septum.xds.v1alpha1.ProxyClassR\aclasses\x12\x14\n" +
+	"\x05names\x18\x03 \x03(\tR\x05names\"R\n" +
 	"\n" +
 	"ProxyClass\x120\n" +
 	"\x05class\x18\x01 \x01(\v2\x1a.septum.xds.v1alpha1.ClassR\x05class\x12\x12\n" +
-	"\x04port\x18\x02 \x01(\rR\x04port\"\x8e\x01\n" +
+	"\x04port\x18\x02 \x01(\rR\x04port\"\xc8\x01\n" +
 	"\tFromProxy\x12:\n" +
 	"\x06answer\x18\x01 \x01(\v2 .septum.xds.v1alpha1.ProxyAnswerH\x00R\x06answer\x12:\n" +
-	"\x06events\x18\x02 \x01(\v2 .septum.xds.v1alpha1.ProxyEventsH\x00R\x06eventsB\t\n" +
-	"\amessage\"A\n" +
+	"\x06events\x18\x02 \x01(\v2 .septum.xds.v1alpha1.ProxyEventsH\x00R\x06events\x128\n" +
+	"\alookups\x18\x03 \x01(\v2\x1c.septum.xds.v1alpha1.LookupsH\x00R\alookupsB\t\n" +
+	"\amessage\"@\n" +
+	"\aLookups\x125\n" +
+	"\alookups\x18\x01 \x03(\v2\x1b.septum.xds.v1alpha1.LookupR\alookups\"|\n" +
+	"\x06Lookup\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\x04R\x06number\x12\x16\n" +
+	"\x06client\x18\x02 \x01(\tR\x06client\x12\x12\n" +
+	"\x04name\x18\x03 \x01(\tR\x04name\x12\x1c\n" +
+	"\taddresses\x18\x04 \x03(\tR\taddresses\x12\x10\n" +
+	"\x03ttl\x18\x05 \x01(\rR\x03ttl\"(\n" +
+	"\fLookupsKnown\x12\x18\n" +
+	"\anumbers\x18\x01 \x03(\x04R\anumbers\"A\n" +
 	"\vProxyAnswer\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\tR\aversion\x12\x18\n" +
 	"\arefused\x18\x02 \x01(\tR\arefused\"Z\n" +
@@ -3058,7 +3281,7 @@ func file_septum_proto_rawDescGZIP() []byte {
 	return file_septum_proto_rawDescData
 }
 
-var file_septum_proto_msgTypes = make([]protoimpl.MessageInfo, 39)
+var file_septum_proto_msgTypes = make([]protoimpl.MessageInfo, 42)
 var file_septum_proto_goTypes = []any{
 	(*NodeResource)(nil),         // 0: septum.xds.v1alpha1.NodeResource
 	(*ClusterResource)(nil),      // 1: septum.xds.v1alpha1.ClusterResource
@@ -3090,15 +3313,18 @@ var file_septum_proto_goTypes = []any{
 	(*ProxyClasses)(nil),         // 27: septum.xds.v1alpha1.ProxyClasses
 	(*ProxyClass)(nil),           // 28: septum.xds.v1alpha1.ProxyClass
 	(*FromProxy)(nil),            // 29: septum.xds.v1alpha1.FromProxy
-	(*ProxyAnswer)(nil),          // 30: septum.xds.v1alpha1.ProxyAnswer
-	(*ProxyEvents)(nil),          // 31: septum.xds.v1alpha1.ProxyEvents
-	(*ProxyEvent)(nil),           // 32: septum.xds.v1alpha1.ProxyEvent
-	(*DNSEvent)(nil),             // 33: septum.xds.v1alpha1.DNSEvent
-	(*KafkaEvent)(nil),           // 34: septum.xds.v1alpha1.KafkaEvent
-	(*StoredState)(nil),          // 35: septum.xds.v1alpha1.StoredState
-	nil,                          // 36: septum.xds.v1alpha1.IdentityLabels.LabelsEntry
-	nil,                          // 37: septum.xds.v1alpha1.StoredState.NodeResourcesEntry
-	nil,                          // 38: septum.xds.v1alpha1.StoredState.ClusterResourcesEntry
+	(*Lookups)(nil),              // 30: septum.xds.v1alpha1.Lookups
+	(*Lookup)(nil),               // 31: septum.xds.v1alpha1.Lookup
+	(*LookupsKnown)(nil),         // 32: septum.xds.v1alpha1.LookupsKnown
+	(*ProxyAnswer)(nil),          // 33: septum.xds.v1alpha1.ProxyAnswer
+	(*ProxyEvents)(nil),          // 34: septum.xds.v1alpha1.ProxyEvents
+	(*ProxyEvent)(nil),           // 35: septum.xds.v1alpha1.ProxyEvent
+	(*DNSEvent)(nil),             // 36: septum.xds.v1alpha1.DNSEvent
+	(*KafkaEvent)(nil),           // 37: septum.xds.v1alpha1.KafkaEvent
+	(*StoredState)(nil),          // 38: septum.xds.v1alpha1.StoredState
+	nil,                          // 39: septum.xds.v1alpha1.IdentityLabels.LabelsEntry
+	nil,                          // 40: septum.xds.v1alpha1.StoredState.NodeResourcesEntry
+	nil,                          // 41: septum.xds.v1alpha1.StoredState.ClusterResourcesEntry
 }
 var file_septum_proto_depIdxs = []int32{
 	2,  // 0: septum.xds.v1alpha1.NodeResource.endpoint:type_name -> septum.xds.v1alpha1.Endpoint
@@ -3129,32 +3355,35 @@ var file_septum_proto_depIdxs = []int32{
 	13, // 25: septum.xds.v1alpha1.HTTPRule.hosts:type_name -> septum.xds.v1alpha1.StringMatch
 	14, // 26: septum.xds.v1alpha1.HTTPRule.headers:type_name -> septum.xds.v1alpha1.HeaderMatch
 	13, // 27: septum.xds.v1alpha1.HeaderMatch.value:type_name -> septum.xds.v1alpha1.StringMatch
-	36, // 28: septum.xds.v1alpha1.IdentityLabels.labels:type_name -> septum.xds.v1alpha1.IdentityLabels.LabelsEntry
+	39, // 28: septum.xds.v1alpha1.IdentityLabels.labels:type_name -> septum.xds.v1alpha1.IdentityLabels.LabelsEntry
 	19, // 29: septum.xds.v1alpha1.Checkpoint.policies:type_name -> septum.xds.v1alpha1.AppliedPolicy
 	23, // 30: septum.xds.v1alpha1.NodeReport.problems:type_name -> septum.xds.v1alpha1.NodeProblem
 	24, // 31: septum.xds.v1alpha1.NodeReport.counters:type_name -> septum.xds.v1alpha1.RuleCounter
 	27, // 32: septum.xds.v1alpha1.ToProxy.classes:type_name -> septum.xds.v1alpha1.ProxyClasses
-	28, // 33: septum.xds.v1alpha1.ProxyClasses.classes:type_name -> septum.xds.v1alpha1.ProxyClass
-	7,  // 34: septum.xds.v1alpha1.ProxyClass.class:type_name -> septum.xds.v1alpha1.Class
-	30, // 35: septum.xds.v1alpha1.FromProxy.answer:type_name -> septum.xds.v1alpha1.ProxyAnswer
-	31, // 36: septum.xds.v1alpha1.FromProxy.events:type_name -> septum.xds.v1alpha1.ProxyEvents
-	32, // 37: septum.xds.v1alpha1.ProxyEvents.events:type_name -> septum.xds.v1alpha1.ProxyEvent
-	6,  // 38: septum.xds.v1alpha1.ProxyEvent.rule:type_name -> septum.xds.v1alpha1.RuleID
-	34, // 39: septum.xds.v1alpha1.ProxyEvent.kafka:type_name -> septum.xds.v1alpha1.KafkaEvent
-	33, // 40: septum.xds.v1alpha1.ProxyEvent.dns:type_name -> septum.xds.v1alpha1.DNSEvent
-	37, // 41: septum.xds.v1alpha1.StoredState.node_resources:type_name -> septum.xds.v1alpha1.StoredState.NodeResourcesEntry
-	38, // 42: septum.xds.v1alpha1.StoredState.cluster_resources:type_name -> septum.xds.v1alpha1.StoredState.ClusterResourcesEntry
-	20, // 43: septum.xds.v1alpha1.NodeService.Authenticate:input_type -> septum.xds.v1alpha1.AuthenticateRequest
-	22, // 44: septum.xds.v1alpha1.NodeService.Report:input_type -> septum.xds.v1alpha1.NodeReport
-	29, // 45: septum.xds.v1alpha1.ProxyService.Connect:input_type -> septum.xds.v1alpha1.FromProxy
-	21, // 46: septum.xds.v1alpha1.NodeService.Authenticate:output_type -> septum.xds.v1alpha1.AuthenticateResponse
-	25, // 47: septum.xds.v1alpha1.NodeService.Report:output_type -> septum.xds.v1alpha1.ReportResponse
-	26, // 48: septum.xds.v1alpha1.ProxyService.Connect:output_type -> septum.xds.v1alpha1.ToProxy
-	46, // [46:49] is the sub-list for method output_type
-	43, // [43:46] is the sub-list for method input_type
-	43, // [43:43] is the sub-list for extension type_name
-	43, // [43:43] is the sub-list for extension extendee
-	0,  // [0:43] is the sub-list for field type_name
+	32, // 33: septum.xds.v1alpha1.ToProxy.known:type_name -> septum.xds.v1alpha1.LookupsKnown
+	28, // 34: septum.xds.v1alpha1.ProxyClasses.classes:type_name -> septum.xds.v1alpha1.ProxyClass
+	7,  // 35: septum.xds.v1alpha1.ProxyClass.class:type_name -> septum.xds.v1alpha1.Class
+	33, // 36: septum.xds.v1alpha1.FromProxy.answer:type_name -> septum.xds.v1alpha1.ProxyAnswer
+	34, // 37: septum.xds.v1alpha1.FromProxy.events:type_name -> septum.xds.v1alpha1.ProxyEvents
+	30, // 38: septum.xds.v1alpha1.FromProxy.lookups:type_name -> septum.xds.v1alpha1.Lookups
+	31, // 39: septum.xds.v1alpha1.Lookups.lookups:type_name -> septum.xds.v1alpha1.Lookup
+	35, // 40: septum.xds.v1alpha1.ProxyEvents.events:type_name -> septum.xds.v1alpha1.ProxyEvent
+	6,  // 41: septum.xds.v1alpha1.ProxyEvent.rule:type_name -> septum.xds.v1alpha1.RuleID
+	37, // 42: septum.xds.v1alpha1.ProxyEvent.kafka:type_name -> septum.xds.v1alpha1.KafkaEvent
+	36, // 43: septum.xds.v1alpha1.ProxyEvent.dns:type_name -> septum.xds.v1alpha1.DNSEvent
+	40, // 44: septum.xds.v1alpha1.StoredState.node_resources:type_name -> septum.xds.v1alpha1.StoredState.NodeResourcesEntry
+	41, // 45: septum.xds.v1alpha1.StoredState.cluster_resources:type_name -> septum.xds.v1alpha1.StoredState.ClusterResourcesEntry
+	20, // 46: septum.xds.v1alpha1.NodeService.Authenticate:input_type -> septum.xds.v1alpha1.AuthenticateRequest
+	22, // 47: septum.xds.v1alpha1.NodeService.Report:input_type -> septum.xds.v1alpha1.NodeReport
+	29, // 48: septum.xds.v1alpha1.ProxyService.Connect:input_type -> septum.xds.v1alpha1.FromProxy
+	21, // 49: septum.xds.v1alpha1.NodeService.Authenticate:output_type -> septum.xds.v1alpha1.AuthenticateResponse
+	25, // 50: septum.xds.v1alpha1.NodeService.Report:output_type -> septum.xds.v1alpha1.ReportResponse
+	26, // 51: septum.xds.v1alpha1.ProxyService.Connect:output_type -> septum.xds.v1alpha1.ToProxy
+	49, // [49:52] is the sub-list for method output_type
+	46, // [46:49] is the sub-list for method input_type
+	46, // [46:46] is the sub-list for extension type_name
+	46, // [46:46] is the sub-list for extension extendee
+	0,  // [0:46] is the sub-list for field type_name
 }
 
 func init() { file_septum_proto_init() }
@@ -3176,10 +3405,12 @@ func file_septum_proto_init() {
 	}
 	file_septum_proto_msgTypes[26].OneofWrappers = []any{
 		(*ToProxy_Classes)(nil),
+		(*ToProxy_Known)(nil),
 	}
 	file_septum_proto_msgTypes[29].OneofWrappers = []any{
 		(*FromProxy_Answer)(nil),
 		(*FromProxy_Events)(nil),
+		(*FromProxy_Lookups)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -3187,7 +3418,7 @@ func file_septum_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_septum_proto_rawDesc), len(file_septum_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   39,
+			NumMessages:   42,
 			NumExtensions: 0,
 			NumServices:   2,
 		},

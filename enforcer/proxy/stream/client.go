@@ -34,14 +34,15 @@ type Client struct {
 	// Failed is called when the connection ended or there is none.
 	Failed func(error)
 
-	target string
-	events chan policy.Event
-	lost   atomic.Uint64
+	target  string
+	events  chan policy.Event
+	lost    atomic.Uint64
+	lookups *lookups
 }
 
 // NewClient returns the end for the enforcer's socket at that path.
 func NewClient(socket string) *Client {
-	return &Client{target: "unix://" + socket, events: make(chan policy.Event, eventRoom),
+	return &Client{target: "unix://" + socket, events: make(chan policy.Event, eventRoom), lookups: newLookups(),
 		Apply: func(Set) error { return errors.New("nothing is served") }, Failed: func(error) {}}
 }
 
@@ -87,6 +88,7 @@ func (c *Client) once(ctx context.Context, enforcer septumpb.ProxyServiceClient)
 	if err != nil {
 		return fmt.Errorf("connect to the enforcer: %w", err)
 	}
+	c.lookups.again(time.Now())
 	answers := make(chan *septumpb.ProxyAnswer, 1)
 	wg.Go(func() {
 		defer cancel()
@@ -97,6 +99,10 @@ func (c *Client) once(ctx context.Context, enforcer septumpb.ProxyServiceClient)
 		if err != nil {
 			return fmt.Errorf("hear from the enforcer: %w", err)
 		}
+		if known := m.GetKnown(); known != nil {
+			c.lookups.known(known)
+			continue
+		}
 		classes := m.GetClasses()
 		if classes == nil {
 			continue
@@ -104,6 +110,8 @@ func (c *Client) once(ctx context.Context, enforcer septumpb.ProxyServiceClient)
 		answer := &septumpb.ProxyAnswer{Version: classes.GetVersion()}
 		set, err := read(classes)
 		if err == nil {
+			// What is judged by the set must not be answered before it is told.
+			c.lookups.wanted.Store(&set.Names)
 			err = c.Apply(set)
 		}
 		if err != nil {
@@ -117,39 +125,45 @@ func (c *Client) once(ctx context.Context, enforcer septumpb.ProxyServiceClient)
 	}
 }
 
-// send writes answers and events until one cannot be written or ctx ends.
+// send writes answers, lookups and events until one cannot be written or ctx ends. Lookups
+// are waited for; events wait for others a while.
 func (c *Client) send(ctx context.Context, s septumpb.ProxyService_ConnectClient, answers <-chan *septumpb.ProxyAnswer) {
+	batch := &septumpb.ProxyEvents{}
+	flush := time.NewTimer(flushInterval)
+	flush.Stop()
+	defer flush.Stop()
 	for {
+		m := &septumpb.FromProxy{}
 		select {
 		case <-ctx.Done():
 			return
 		case a := <-answers:
-			if s.Send(&septumpb.FromProxy{Message: &septumpb.FromProxy_Answer{Answer: a}}) != nil {
-				return
-			}
+			m.Message = &septumpb.FromProxy_Answer{Answer: a}
+		case <-c.lookups.wake:
+			m.Message = &septumpb.FromProxy_Lookups{Lookups: &septumpb.Lookups{Lookups: c.lookups.take()}}
 		case e := <-c.events:
-			batch := c.batch(ctx, e)
-			if s.Send(&septumpb.FromProxy{Message: &septumpb.FromProxy_Events{Events: batch}}) != nil {
-				return
+			if len(batch.Events) == 0 {
+				flush.Reset(flushInterval)
 			}
+			batch.Events = append(batch.Events, wire.Event(e))
+			if len(batch.Events) < eventBatch {
+				continue
+			}
+			m.Message, batch = c.finish(batch), &septumpb.ProxyEvents{}
+		case <-flush.C:
+			if len(batch.Events) == 0 {
+				continue
+			}
+			m.Message, batch = c.finish(batch), &septumpb.ProxyEvents{}
+		}
+		if s.Send(m) != nil {
+			return
 		}
 	}
 }
 
-// batch is an event with those that come soon after it.
-func (c *Client) batch(ctx context.Context, first policy.Event) *septumpb.ProxyEvents {
-	out := &septumpb.ProxyEvents{Events: []*septumpb.ProxyEvent{wire.Event(first)}, Lost: c.lost.Swap(0)}
-	deadline := time.NewTimer(flushInterval)
-	defer deadline.Stop()
-	for len(out.Events) < eventBatch {
-		select {
-		case e := <-c.events:
-			out.Events = append(out.Events, wire.Event(e))
-		case <-deadline.C:
-			return out
-		case <-ctx.Done():
-			return out
-		}
-	}
-	return out
+// finish makes a message of a batch of events.
+func (c *Client) finish(batch *septumpb.ProxyEvents) *septumpb.FromProxy_Events {
+	batch.Lost = c.lost.Swap(0)
+	return &septumpb.FromProxy_Events{Events: batch}
 }

@@ -38,6 +38,9 @@ type Config struct {
 	// send. Neither may block; nil drops them.
 	OnEvent func(policy.Event)
 	OnLost  func(uint64)
+	// OnLookup is called with what the DNS told pods, and calls known when the data path has
+	// it; known may be called by any goroutine, once. It may block for a while; nil answers at once.
+	OnLookup func(l wire.Lookup, known func())
 	// OnChange is called when Connected or Ready may have changed; it must not block. nil is allowed.
 	OnChange func()
 }
@@ -62,6 +65,7 @@ type target struct {
 type conn struct {
 	wake  chan struct{}
 	holds string
+	known told
 }
 
 // NewServer returns a Server that has nothing to serve yet.
@@ -71,6 +75,9 @@ func NewServer(c Config) *Server {
 	}
 	if c.OnLost == nil {
 		c.OnLost = func(uint64) {}
+	}
+	if c.OnLookup == nil {
+		c.OnLookup = func(_ wire.Lookup, known func()) { known() }
 	}
 	if c.OnChange == nil {
 		c.OnChange = func() {}
@@ -228,6 +235,11 @@ func (v service) Connect(g septumpb.ProxyService_ConnectServer) error {
 				return err
 			}
 		}
+		if numbers := c.known.take(); len(numbers) > 0 {
+			if err := g.Send(&septumpb.ToProxy{Message: &septumpb.ToProxy_Known{Known: &septumpb.LookupsKnown{Numbers: numbers}}}); err != nil {
+				return err
+			}
+		}
 		select {
 		case <-c.wake:
 		case err := <-received:
@@ -247,6 +259,10 @@ func (s *Server) receive(g septumpb.ProxyService_ConnectServer, c *conn) error {
 		switch m := m.GetMessage().(type) {
 		case *septumpb.FromProxy_Answer:
 			s.answered(c, m.Answer)
+		case *septumpb.FromProxy_Lookups:
+			if err := s.lookedUp(c, m.Lookups.GetLookups()); err != nil {
+				return err
+			}
 		case *septumpb.FromProxy_Events:
 			if n := m.Events.GetLost(); n > 0 {
 				s.config.OnLost(n)

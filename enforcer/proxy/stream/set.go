@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 
 	"google.golang.org/protobuf/proto"
 
@@ -16,6 +17,8 @@ import (
 // Set is all classes that the proxy serves, by ID.
 type Set struct {
 	Classes []Served
+	// Names are the patterns of the names whose lookups the proxy has to tell.
+	Names []policy.NamePattern
 }
 
 // Served is a class and the port of its listener.
@@ -29,6 +32,10 @@ type Served struct {
 func SetFor(np policy.NodePolicy, n policy.Numbers) (Set, error) {
 	var set Set
 	var problems []error
+	serves := func(c policy.Class) bool { return c.Kind == policy.KindDNS }
+	if slices.ContainsFunc(np.Classes, serves) {
+		set.Names = np.NamePatterns()
+	}
 	for _, c := range np.Classes {
 		if c.Backend() != policy.BackendOwn {
 			continue
@@ -47,7 +54,7 @@ func SetFor(np policy.NodePolicy, n policy.Numbers) (Set, error) {
 func (s Set) Version() string { return s.message().GetVersion() }
 
 func (s Set) message() *septumpb.ProxyClasses {
-	out := &septumpb.ProxyClasses{}
+	out := &septumpb.ProxyClasses{Names: wire.Names(s.Names)}
 	for _, c := range s.Classes {
 		out.Classes = append(out.Classes, &septumpb.ProxyClass{Class: wire.Class(c.Class), Port: uint32(c.Port)})
 	}
@@ -79,5 +86,10 @@ func read(in *septumpb.ProxyClasses) (Set, error) {
 		ports[c.GetPort()] = true
 		set.Classes = append(set.Classes, Served{Class: class, Port: uint16(c.GetPort())})
 	}
+	names, err := wire.ReadNames(in.GetNames())
+	if err != nil {
+		return Set{}, err
+	}
+	set.Names = names
 	return set, nil
 }

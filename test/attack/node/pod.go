@@ -150,3 +150,9 @@ func (n *Node) RemovePod(p *Pod) {
 	p.Remove()
 	delete(n.Pods, p.Name)
 }
+
+// Route leads a range to an interface of a namespace.
+func (n *Node) Route(ns *nstest.NS, name, cidr string) {
+	n.t.Helper()
+	addRoute(n, ns, name, cidr, "")
+}
