@@ -36,6 +36,8 @@ type HTTPRequest struct {
 	Header map[string][]string
 	// ServerName is the name of the TLS connection that the request came in; "" for none.
 	ServerName string
+	// Tokens are the valid tokens in it.
+	Tokens []Token
 }
 
 // Decision is a verdict and the rule that explains it.

@@ -118,6 +118,9 @@ func (r HTTPRule) whyNot(req HTTPRequest) string {
 			return fmt.Sprintf("the header %q does not match", h.Name)
 		}
 	}
+	if !r.JWT.holds(req) {
+		return r.JWT.whyNot(req)
+	}
 	return "another condition does not hold"
 }
 

@@ -22,7 +22,7 @@ func (r HTTPRule) holds(req HTTPRequest) bool {
 	if len(r.Hosts) > 0 && !slices.ContainsFunc(r.Hosts, func(m StringMatch) bool { return hostHolds(m, host, deny) }) {
 		return false
 	}
-	return !slices.ContainsFunc(r.Headers, func(h HeaderMatch) bool {
+	return r.JWT.holds(req) && !slices.ContainsFunc(r.Headers, func(h HeaderMatch) bool {
 		return h.Mismatch == MismatchRefuse && !h.holds(req.Header, deny)
 	})
 }

@@ -184,6 +184,8 @@ type HTTPRule struct {
 	Names []ServerName
 	// Headers must all hold, but for those with a Mismatch that lets requests through.
 	Headers []HeaderMatch
+	// JWT is nil for no condition on a token. Allow rules alone have it.
+	JWT *JWT
 }
 
 // HeaderMatch is a condition on one header. A header that comes more than once must

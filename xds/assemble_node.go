@@ -117,8 +117,14 @@ func classFromProto(in *septumpb.Class) (policy.Class, error) {
 		}
 		out.TLS = append(out.TLS, rule)
 	}
+	if err := keySetsFromProto(in.GetJwks()); err != nil {
+		return out, err
+	}
 	for i, r := range in.GetHttp() {
 		rule, err := httpFromProto(r)
+		if err == nil {
+			rule.JWT, err = jwtFromProto(r.GetJwt(), in.GetJwks())
+		}
 		if err != nil {
 			return out, fmt.Errorf("http[%d]: %w", i, err)
 		}

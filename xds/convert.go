@@ -110,10 +110,12 @@ func classToProto(c policy.Class) *septumpb.Class {
 	for _, r := range c.TLS {
 		out.Tls = append(out.Tls, tlsToProto(r))
 	}
+	out.Jwks = keySets(c)
 	for _, r := range c.HTTP {
 		rule := &septumpb.HTTPRule{
 			Id: ruleToProto(r.ID), Action: uint32(r.Action), Audit: r.Audit, Path: matchToProto(r.Path),
 			Methods: matchesToProto(r.Methods), Hosts: matchesToProto(r.Hosts), Names: namesToProto(r.Names),
+			Jwt: jwtToProto(r.JWT, out.Jwks),
 		}
 		for _, h := range r.Headers {
 			rule.Headers = append(rule.Headers, &septumpb.HeaderMatch{Name: h.Name, Value: matchToProto(h.Value), Mismatch: uint32(h.Mismatch), Secret: string(h.Secret)})

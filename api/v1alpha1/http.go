@@ -2,6 +2,8 @@ package v1alpha1
 
 // HTTPRule describes HTTP requests. All of its conditions must hold; a
 // condition that is left out holds for every request.
+//
+// +kubebuilder:validation:XValidation:rule="!(has(self.jwt) && has(self.action) && self.action == 'Deny')",message="a Deny entry cannot have jwt, as a client would leave out its token; allow the tokens that are right",fieldPath=".jwt"
 type HTTPRule struct {
 	// A name for the entry, by which flows, metrics and the status name it.
 	// Without one they use its place ("ingress[0].http[1]").
@@ -50,9 +52,9 @@ type HTTPRule struct {
 	// +listType=atomic
 	Headers []HeaderMatch `json:"headers,omitempty"`
 
-	// The request carries a JSON Web Token with these claims. Not supported
-	// yet: an Allow entry with it allows nothing, a Deny entry denies without
-	// looking at it, and the condition Accepted says so.
+	// The request carries a valid JSON Web Token of this issuer, with these
+	// claims. Allow entries alone can have it: who is denied for what is in
+	// a token would leave the token out.
 	// +optional
 	JWT *JWTMatch `json:"jwt,omitempty"`
 
@@ -150,51 +152,6 @@ type HeaderMatch struct {
 // +kubebuilder:validation:XValidation:rule="'x'.matches(self) ? true : true",message="must be an expression in RE2 syntax"
 type HeaderRegex string
 
-// JWTMatch is a condition on a JSON Web Token.
-//
-// +kubebuilder:validation:ExactlyOneOf=jwksURI;jwks
-type JWTMatch struct {
-	// The token's issuer (claim iss).
-	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=512
-	Issuer string `json:"issuer"`
-
-	// Where the issuer's keys are fetched from.
-	// +optional
-	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=1024
-	// +kubebuilder:validation:Pattern=`^https?://`
-	JWKSURI string `json:"jwksURI,omitempty"`
-
-	// The issuer's keys themselves, as a JSON Web Key Set.
-	// +optional
-	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=16384
-	JWKS string `json:"jwks,omitempty"`
-
-	// Claims and the values of which each must have one.
-	// +optional
-	// +kubebuilder:validation:MaxItems=16
-	// +listType=map
-	// +listMapKey=name
-	Claims []JWTClaim `json:"claims,omitempty"`
-}
-
-// JWTClaim is a claim and its values.
-type JWTClaim struct {
-	// The claim's name.
-	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=128
-	Name string `json:"name"`
-
-	// The values, as alternatives.
-	// +kubebuilder:validation:MinItems=1
-	// +kubebuilder:validation:MaxItems=16
-	// +kubebuilder:validation:items:MaxLength=256
-	// +listType=set
-	Values []string `json:"values"`
-}
-
 // RateLimit is a number of requests in a time.
 type RateLimit struct {
 	// How many requests.
@@ -209,6 +166,7 @@ type RateLimit struct {
 
 // GRPCRule describes gRPC calls. All of its conditions must hold.
 //
+// +kubebuilder:validation:XValidation:rule="!(has(self.jwt) && has(self.action) && self.action == 'Deny')",message="a Deny entry cannot have jwt, as a client would leave out its token; allow the tokens that are right",fieldPath=".jwt"
 // +kubebuilder:validation:XValidation:rule="!has(self.methods) || has(self.service)",message="methods need a service",fieldPath=".methods"
 type GRPCRule struct {
 	// A name for the entry, by which flows, metrics and the status name it.
@@ -239,6 +197,11 @@ type GRPCRule struct {
 	// +kubebuilder:validation:MaxItems=64
 	// +listType=set
 	Methods []GRPCMethod `json:"methods,omitempty"`
+
+	// The call carries a valid JSON Web Token of this issuer, with these
+	// claims, as in an http entry.
+	// +optional
+	JWT *JWTMatch `json:"jwt,omitempty"`
 }
 
 // GRPCMethod is a method such as SayHello.

@@ -20,6 +20,7 @@ func canICommand(src *source) *cobra.Command {
 FROM is a pod, namespace/pod, deployment/name or an address. The URL's host is a service, a pod, a workload or an
 address; for TCP, UDP and SCTP the method is "connect". The exit status is 0 if the request is allowed, else 1.`,
 		Example: `  kubectl septum can-i pod/frontend get http://backend/data
+  kubectl septum can-i pod/frontend get http://backend/data -H "Authorization: Bearer $TOKEN"
   kubectl septum can-i demo/frontend connect tcp://db.demo:5432
   kubectl septum can-i -f policies/ demo/frontend post grpc://api.demo:9000/shop.Cart/Add`,
 		Args: cobra.ExactArgs(3),

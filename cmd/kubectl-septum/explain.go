@@ -229,10 +229,24 @@ func httpText(h policy.HTTPRule) string {
 		}
 		add("header "+m.Name, []policy.StringMatch{m.Value})
 	}
+	if h.JWT != nil {
+		conditions = append(conditions, tokenText(*h.JWT))
+	}
 	if len(conditions) == 0 {
 		conditions = []string{"every request"}
 	}
 	return fmt.Sprintf("%s: %s %s", ruleLabel(h.ID), action, strings.Join(conditions, " and "))
+}
+
+func tokenText(j policy.JWT) string {
+	out := fmt.Sprintf("a valid token of the issuer %q", j.Issuer)
+	if j.Header != "" {
+		out += " in the header " + j.Header
+	}
+	for i, c := range j.Claims {
+		out += []string{" with ", " and "}[min(i, 1)] + fmt.Sprintf("the claim %s %s", strings.Join(c.Path, "."), policy.Alternatives(c.Values))
+	}
+	return out
 }
 
 // list is a number of names, and the first of them.

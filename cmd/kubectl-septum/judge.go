@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/septum-dev/septum/policy"
 )
@@ -200,6 +201,7 @@ func worse(a, b string) string {
 
 func (w *world) step(pod *policy.Endpoint, req policy.Request) step {
 	np := w.node(pod.Node)
+	req.HTTP = withTokens(np, req.HTTP, time.Now())
 	d := policy.Decide(np, req)
 	if d.Verdict == policy.Denied && req.TLS != nil {
 		// HTTP rules without TLS rules: nothing inside of TLS can be read.

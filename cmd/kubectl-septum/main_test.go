@@ -47,6 +47,7 @@ func TestOutput(t *testing.T) {
 		"explain":          "explain -f testdata/shop -n demo reads",
 		"explain-audit":    "explain -f testdata/shop -n demo l7networkpolicy/caged",
 		"explain-none":     "explain -f testdata/shop -n demo nothing",
+		"explain-token":    "explain -f testdata/shop/app.yaml -f testdata/token -n demo tokens",
 		"lint":             "lint -f testdata/shop",
 		"lint-wrong":       "lint -f testdata/wrong",
 		"test":             "test -f testdata/shop -f testdata/cases.yaml",

@@ -77,10 +77,7 @@ func (s *scope) nativeHTTPRule(r *policy.HTTPRule, in *v1alpha1.HTTPRule) bool {
 		}
 		r.Headers = append(r.Headers, h)
 	}
-	if in.JWT != nil {
-		s.unsupported(path+".jwt", "claims are not supported yet: an Allow entry with them allows nothing, a Deny entry denies without them")
-		good = false
-	}
+	good = s.nativeJWT(r, in.JWT) && good
 	if in.RateLimit != nil {
 		s.unsupported(path+".rateLimit", "rates are not supported yet: an Allow entry with one allows nothing, a Deny entry denies without it")
 		good = false
@@ -182,6 +179,7 @@ func (s *scope) nativeGRPC(in []v1alpha1.GRPCRule, path string) []policy.HTTPRul
 			}
 		}
 		post := policy.HTTPRule{ID: id, Action: action, Methods: []policy.StringMatch{{Kind: policy.MatchExact, Value: "POST"}}}
+		ok = s.nativeJWT(&post, e.JWT) && ok
 		switch {
 		case !ok && action == policy.Deny, ok && e.Service == "":
 			out = append(out, post)

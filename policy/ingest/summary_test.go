@@ -173,6 +173,15 @@ func httpText(h policy.HTTPRule) string {
 	for _, m := range h.Headers {
 		out += " header " + m.Name + " " + matchText(m.Value) + []string{"", " or log", " or add", " or delete", " or replace"}[m.Mismatch]
 	}
+	if j := h.JWT; j != nil {
+		out += fmt.Sprintf(" token of %s by %s in %q", j.Issuer, j.Keys, j.Header)
+		for _, c := range j.Claims {
+			out += fmt.Sprintf(" claim %q", c.Path)
+			for _, v := range c.Values {
+				out += " " + matchText(v)
+			}
+		}
+	}
 	return out
 }
 

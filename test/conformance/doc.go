@@ -28,6 +28,10 @@
 // "without=x-token" say what the server gets of a header that policies change. What problems
 // does not list must not be a problem; warnings ("warning CanNotMatch spec") need not be listed.
 //
+// `token=own{"iss":"i"}` puts a JSON Web Token with these claims into the request, signed by the
+// test key "own" of package token (which `token=own@x-app{...}` puts into the header x-app);
+// "badtoken=" is one that is not valid, which the oracle does not hear of.
+//
 // "reply=forwarded" is what becomes of the server's answer to the first packet; the programs
 // of the data path alone know connections, so they alone can show it. "as=" is how an HTTP
 // request is sent, for a real Envoy and a real server only; to the oracle it is the same

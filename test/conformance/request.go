@@ -201,7 +201,7 @@ func ways() []string {
 	return []string{"http/1.0", "h2", "websocket", "continue", "trailers", "stream", "large"}
 }
 
-// httpRequest reads "GET /data host=name header=x-token:v".
+// httpRequest reads "GET /data host=name header=x-token:v token=own{"iss":"i"}".
 func httpRequest(words []string) (*policy.HTTPRequest, error) {
 	if len(words) < 2 {
 		return nil, fmt.Errorf("a method needs a path")
@@ -218,6 +218,10 @@ func httpRequest(words []string) (*policy.HTTPRequest, error) {
 				return nil, fmt.Errorf("a header is name:value with the name in lower case: %q", value)
 			}
 			out.Header[name] = append(out.Header[name], v)
+		case "token", "badtoken":
+			if err := addToken(out, value, key == "token"); err != nil {
+				return nil, err
+			}
 		default:
 			return nil, fmt.Errorf("unknown word %q", w)
 		}

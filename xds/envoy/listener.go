@@ -107,6 +107,7 @@ func socketAddress(addr string, port uint16) *corev3.Address {
 // rules are in the route configuration.
 func httpFilters() []*hcmv3.HttpFilter {
 	return []*hcmv3.HttpFilter{
+		tokensFilter(),
 		{Name: rbacFilter, ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: anyFor(&rbacfilterv3.RBAC{})}},
 		headerFilter(),
 		{Name: "envoy.filters.http.router", ConfigType: &hcmv3.HttpFilter_TypedConfig{

@@ -142,6 +142,11 @@ func compiles(rule policy.HTTPRule) bool {
 	for _, h := range rule.Headers {
 		matches = append(matches, h.Value)
 	}
+	if rule.JWT != nil {
+		for _, c := range rule.JWT.Claims {
+			matches = append(matches, c.Values...)
+		}
+	}
 	for _, m := range matches {
 		if m.Kind != policy.MatchRegex {
 			continue

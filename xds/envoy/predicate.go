@@ -39,6 +39,9 @@ func conditionsFor(rule policy.HTTPRule) []*predicate {
 		}
 		out = append(out, or(hosts...))
 	}
+	if rule.JWT != nil {
+		out = append(out, tokenFor(rule.JWT))
+	}
 	for _, h := range rule.Headers {
 		if h.Mismatch == policy.MismatchRefuse {
 			out = append(out, headerFor(h, rule.Action))

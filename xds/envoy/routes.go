@@ -84,6 +84,9 @@ func markProto() []*corev3.TypedExtensionConfig {
 // filtersFor returns what the filters do for a class.
 func filtersFor(class policy.Class) map[string]*anypb.Any {
 	out := map[string]*anypb.Any{rbacFilter: anyFor(&rbacfilterv3.RBACPerRoute{Rbac: rbacFor(class)})}
+	if tokens := tokensOf(class); tokens != nil {
+		out[tokenFilter] = anyFor(tokens)
+	}
 	if changes := headerChanges(class); changes != nil {
 		out[headersFilter] = anyFor(changes)
 	}

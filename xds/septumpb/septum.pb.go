@@ -702,7 +702,9 @@ type Class struct {
 	Dns      []*DNSRule   `protobuf:"bytes,11,rep,name=dns,proto3" json:"dns,omitempty"`
 	Tls      []*TLSRule   `protobuf:"bytes,12,rep,name=tls,proto3" json:"tls,omitempty"`
 	// kind says what the rules are about: those of http, kafka, dns or tls alone are there.
-	Kind          uint32 `protobuf:"varint,13,opt,name=kind,proto3" json:"kind,omitempty"`
+	Kind uint32 `protobuf:"varint,13,opt,name=kind,proto3" json:"kind,omitempty"`
+	// jwks are JSON Web Key Sets, which JWT.keys names by index: each travels once.
+	Jwks          []string `protobuf:"bytes,20,rep,name=jwks,proto3" json:"jwks,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -819,6 +821,13 @@ func (x *Class) GetKind() uint32 {
 		return x.Kind
 	}
 	return 0
+}
+
+func (x *Class) GetJwks() []string {
+	if x != nil {
+		return x.Jwks
+	}
+	return nil
 }
 
 type DNSRule struct {
@@ -1106,6 +1115,8 @@ type HTTPRule struct {
 	Headers []*HeaderMatch         `protobuf:"bytes,6,rep,name=headers,proto3" json:"headers,omitempty"`
 	// audit makes a deny rule report what it would have refused.
 	Audit bool `protobuf:"varint,7,opt,name=audit,proto3" json:"audit,omitempty"`
+	// jwt is set where the request must carry a token.
+	Jwt *JWT `protobuf:"bytes,20,opt,name=jwt,proto3" json:"jwt,omitempty"`
 	// names are those of the inspected TLS connections that the rule is about.
 	Names         []string `protobuf:"bytes,22,rep,name=names,proto3" json:"names,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -1191,9 +1202,137 @@ func (x *HTTPRule) GetAudit() bool {
 	return false
 }
 
+func (x *HTTPRule) GetJwt() *JWT {
+	if x != nil {
+		return x.Jwt
+	}
+	return nil
+}
+
 func (x *HTTPRule) GetNames() []string {
 	if x != nil {
 		return x.Names
+	}
+	return nil
+}
+
+type JWT struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Issuer string                 `protobuf:"bytes,1,opt,name=issuer,proto3" json:"issuer,omitempty"`
+	// keys is an index into the class's jwks.
+	Keys          uint32   `protobuf:"varint,2,opt,name=keys,proto3" json:"keys,omitempty"`
+	Header        string   `protobuf:"bytes,3,opt,name=header,proto3" json:"header,omitempty"`
+	Claims        []*Claim `protobuf:"bytes,4,rep,name=claims,proto3" json:"claims,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *JWT) Reset() {
+	*x = JWT{}
+	mi := &file_septum_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *JWT) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*JWT) ProtoMessage() {}
+
+func (x *JWT) ProtoReflect() protoreflect.Message {
+	mi := &file_septum_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use JWT.ProtoReflect.Descriptor instead.
+func (*JWT) Descriptor() ([]byte, []int) {
+	return file_septum_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *JWT) GetIssuer() string {
+	if x != nil {
+		return x.Issuer
+	}
+	return ""
+}
+
+func (x *JWT) GetKeys() uint32 {
+	if x != nil {
+		return x.Keys
+	}
+	return 0
+}
+
+func (x *JWT) GetHeader() string {
+	if x != nil {
+		return x.Header
+	}
+	return ""
+}
+
+func (x *JWT) GetClaims() []*Claim {
+	if x != nil {
+		return x.Claims
+	}
+	return nil
+}
+
+type Claim struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Path          []string               `protobuf:"bytes,1,rep,name=path,proto3" json:"path,omitempty"`
+	Values        []*StringMatch         `protobuf:"bytes,2,rep,name=values,proto3" json:"values,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Claim) Reset() {
+	*x = Claim{}
+	mi := &file_septum_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Claim) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Claim) ProtoMessage() {}
+
+func (x *Claim) ProtoReflect() protoreflect.Message {
+	mi := &file_septum_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Claim.ProtoReflect.Descriptor instead.
+func (*Claim) Descriptor() ([]byte, []int) {
+	return file_septum_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *Claim) GetPath() []string {
+	if x != nil {
+		return x.Path
+	}
+	return nil
+}
+
+func (x *Claim) GetValues() []*StringMatch {
+	if x != nil {
+		return x.Values
 	}
 	return nil
 }
@@ -1208,7 +1347,7 @@ type StringMatch struct {
 
 func (x *StringMatch) Reset() {
 	*x = StringMatch{}
-	mi := &file_septum_proto_msgTypes[13]
+	mi := &file_septum_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1220,7 +1359,7 @@ func (x *StringMatch) String() string {
 func (*StringMatch) ProtoMessage() {}
 
 func (x *StringMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[13]
+	mi := &file_septum_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1233,7 +1372,7 @@ func (x *StringMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StringMatch.ProtoReflect.Descriptor instead.
 func (*StringMatch) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{13}
+	return file_septum_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *StringMatch) GetKind() uint32 {
@@ -1264,7 +1403,7 @@ type HeaderMatch struct {
 
 func (x *HeaderMatch) Reset() {
 	*x = HeaderMatch{}
-	mi := &file_septum_proto_msgTypes[14]
+	mi := &file_septum_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1276,7 +1415,7 @@ func (x *HeaderMatch) String() string {
 func (*HeaderMatch) ProtoMessage() {}
 
 func (x *HeaderMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[14]
+	mi := &file_septum_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1289,7 +1428,7 @@ func (x *HeaderMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeaderMatch.ProtoReflect.Descriptor instead.
 func (*HeaderMatch) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{14}
+	return file_septum_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *HeaderMatch) GetName() string {
@@ -1332,7 +1471,7 @@ type Secret struct {
 
 func (x *Secret) Reset() {
 	*x = Secret{}
-	mi := &file_septum_proto_msgTypes[15]
+	mi := &file_septum_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1344,7 +1483,7 @@ func (x *Secret) String() string {
 func (*Secret) ProtoMessage() {}
 
 func (x *Secret) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[15]
+	mi := &file_septum_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1357,7 +1496,7 @@ func (x *Secret) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Secret.ProtoReflect.Descriptor instead.
 func (*Secret) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{15}
+	return file_septum_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Secret) GetId() string {
@@ -1395,7 +1534,7 @@ type Address struct {
 
 func (x *Address) Reset() {
 	*x = Address{}
-	mi := &file_septum_proto_msgTypes[16]
+	mi := &file_septum_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1407,7 +1546,7 @@ func (x *Address) String() string {
 func (*Address) ProtoMessage() {}
 
 func (x *Address) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[16]
+	mi := &file_septum_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1420,7 +1559,7 @@ func (x *Address) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Address.ProtoReflect.Descriptor instead.
 func (*Address) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{16}
+	return file_septum_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Address) GetPrefix() string {
@@ -1475,7 +1614,7 @@ type IdentityLabels struct {
 
 func (x *IdentityLabels) Reset() {
 	*x = IdentityLabels{}
-	mi := &file_septum_proto_msgTypes[17]
+	mi := &file_septum_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1487,7 +1626,7 @@ func (x *IdentityLabels) String() string {
 func (*IdentityLabels) ProtoMessage() {}
 
 func (x *IdentityLabels) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[17]
+	mi := &file_septum_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1500,7 +1639,7 @@ func (x *IdentityLabels) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IdentityLabels.ProtoReflect.Descriptor instead.
 func (*IdentityLabels) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{17}
+	return file_septum_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *IdentityLabels) GetIdentity() uint32 {
@@ -1530,7 +1669,7 @@ type Checkpoint struct {
 
 func (x *Checkpoint) Reset() {
 	*x = Checkpoint{}
-	mi := &file_septum_proto_msgTypes[18]
+	mi := &file_septum_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1542,7 +1681,7 @@ func (x *Checkpoint) String() string {
 func (*Checkpoint) ProtoMessage() {}
 
 func (x *Checkpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[18]
+	mi := &file_septum_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1555,7 +1694,7 @@ func (x *Checkpoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Checkpoint.ProtoReflect.Descriptor instead.
 func (*Checkpoint) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{18}
+	return file_septum_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Checkpoint) GetVersion() string {
@@ -1585,7 +1724,7 @@ type AppliedPolicy struct {
 
 func (x *AppliedPolicy) Reset() {
 	*x = AppliedPolicy{}
-	mi := &file_septum_proto_msgTypes[19]
+	mi := &file_septum_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1597,7 +1736,7 @@ func (x *AppliedPolicy) String() string {
 func (*AppliedPolicy) ProtoMessage() {}
 
 func (x *AppliedPolicy) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[19]
+	mi := &file_septum_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1610,7 +1749,7 @@ func (x *AppliedPolicy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppliedPolicy.ProtoReflect.Descriptor instead.
 func (*AppliedPolicy) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{19}
+	return file_septum_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *AppliedPolicy) GetKind() string {
@@ -1659,7 +1798,7 @@ type AuthenticateRequest struct {
 
 func (x *AuthenticateRequest) Reset() {
 	*x = AuthenticateRequest{}
-	mi := &file_septum_proto_msgTypes[20]
+	mi := &file_septum_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1671,7 +1810,7 @@ func (x *AuthenticateRequest) String() string {
 func (*AuthenticateRequest) ProtoMessage() {}
 
 func (x *AuthenticateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[20]
+	mi := &file_septum_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1684,7 +1823,7 @@ func (x *AuthenticateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuthenticateRequest.ProtoReflect.Descriptor instead.
 func (*AuthenticateRequest) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{20}
+	return file_septum_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *AuthenticateRequest) GetToken() string {
@@ -1714,7 +1853,7 @@ type AuthenticateResponse struct {
 
 func (x *AuthenticateResponse) Reset() {
 	*x = AuthenticateResponse{}
-	mi := &file_septum_proto_msgTypes[21]
+	mi := &file_septum_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1726,7 +1865,7 @@ func (x *AuthenticateResponse) String() string {
 func (*AuthenticateResponse) ProtoMessage() {}
 
 func (x *AuthenticateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[21]
+	mi := &file_septum_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1739,7 +1878,7 @@ func (x *AuthenticateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuthenticateResponse.ProtoReflect.Descriptor instead.
 func (*AuthenticateResponse) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{21}
+	return file_septum_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *AuthenticateResponse) GetCertificate() []byte {
@@ -1782,7 +1921,7 @@ type NodeReport struct {
 
 func (x *NodeReport) Reset() {
 	*x = NodeReport{}
-	mi := &file_septum_proto_msgTypes[22]
+	mi := &file_septum_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1794,7 +1933,7 @@ func (x *NodeReport) String() string {
 func (*NodeReport) ProtoMessage() {}
 
 func (x *NodeReport) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[22]
+	mi := &file_septum_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1807,7 +1946,7 @@ func (x *NodeReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeReport.ProtoReflect.Descriptor instead.
 func (*NodeReport) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{22}
+	return file_septum_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *NodeReport) GetNodeVersion() string {
@@ -1863,7 +2002,7 @@ type NodeProblem struct {
 
 func (x *NodeProblem) Reset() {
 	*x = NodeProblem{}
-	mi := &file_septum_proto_msgTypes[23]
+	mi := &file_septum_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1875,7 +2014,7 @@ func (x *NodeProblem) String() string {
 func (*NodeProblem) ProtoMessage() {}
 
 func (x *NodeProblem) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[23]
+	mi := &file_septum_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1888,7 +2027,7 @@ func (x *NodeProblem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeProblem.ProtoReflect.Descriptor instead.
 func (*NodeProblem) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{23}
+	return file_septum_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *NodeProblem) GetEndpoint() string {
@@ -1937,7 +2076,7 @@ type RuleCounter struct {
 
 func (x *RuleCounter) Reset() {
 	*x = RuleCounter{}
-	mi := &file_septum_proto_msgTypes[24]
+	mi := &file_septum_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1949,7 +2088,7 @@ func (x *RuleCounter) String() string {
 func (*RuleCounter) ProtoMessage() {}
 
 func (x *RuleCounter) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[24]
+	mi := &file_septum_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1962,7 +2101,7 @@ func (x *RuleCounter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RuleCounter.ProtoReflect.Descriptor instead.
 func (*RuleCounter) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{24}
+	return file_septum_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *RuleCounter) GetKind() string {
@@ -2050,7 +2189,7 @@ type ReportResponse struct {
 
 func (x *ReportResponse) Reset() {
 	*x = ReportResponse{}
-	mi := &file_septum_proto_msgTypes[25]
+	mi := &file_septum_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2062,7 +2201,7 @@ func (x *ReportResponse) String() string {
 func (*ReportResponse) ProtoMessage() {}
 
 func (x *ReportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[25]
+	mi := &file_septum_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2075,7 +2214,7 @@ func (x *ReportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportResponse.ProtoReflect.Descriptor instead.
 func (*ReportResponse) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{25}
+	return file_septum_proto_rawDescGZIP(), []int{27}
 }
 
 type ToProxy struct {
@@ -2091,7 +2230,7 @@ type ToProxy struct {
 
 func (x *ToProxy) Reset() {
 	*x = ToProxy{}
-	mi := &file_septum_proto_msgTypes[26]
+	mi := &file_septum_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2103,7 +2242,7 @@ func (x *ToProxy) String() string {
 func (*ToProxy) ProtoMessage() {}
 
 func (x *ToProxy) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[26]
+	mi := &file_septum_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2116,7 +2255,7 @@ func (x *ToProxy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ToProxy.ProtoReflect.Descriptor instead.
 func (*ToProxy) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{26}
+	return file_septum_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ToProxy) GetMessage() isToProxy_Message {
@@ -2173,7 +2312,7 @@ type ProxyClasses struct {
 
 func (x *ProxyClasses) Reset() {
 	*x = ProxyClasses{}
-	mi := &file_septum_proto_msgTypes[27]
+	mi := &file_septum_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2185,7 +2324,7 @@ func (x *ProxyClasses) String() string {
 func (*ProxyClasses) ProtoMessage() {}
 
 func (x *ProxyClasses) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[27]
+	mi := &file_septum_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2198,7 +2337,7 @@ func (x *ProxyClasses) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProxyClasses.ProtoReflect.Descriptor instead.
 func (*ProxyClasses) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{27}
+	return file_septum_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ProxyClasses) GetVersion() string {
@@ -2233,7 +2372,7 @@ type ProxyClass struct {
 
 func (x *ProxyClass) Reset() {
 	*x = ProxyClass{}
-	mi := &file_septum_proto_msgTypes[28]
+	mi := &file_septum_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2245,7 +2384,7 @@ func (x *ProxyClass) String() string {
 func (*ProxyClass) ProtoMessage() {}
 
 func (x *ProxyClass) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[28]
+	mi := &file_septum_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2258,7 +2397,7 @@ func (x *ProxyClass) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProxyClass.ProtoReflect.Descriptor instead.
 func (*ProxyClass) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{28}
+	return file_septum_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ProxyClass) GetClass() *Class {
@@ -2289,7 +2428,7 @@ type FromProxy struct {
 
 func (x *FromProxy) Reset() {
 	*x = FromProxy{}
-	mi := &file_septum_proto_msgTypes[29]
+	mi := &file_septum_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2301,7 +2440,7 @@ func (x *FromProxy) String() string {
 func (*FromProxy) ProtoMessage() {}
 
 func (x *FromProxy) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[29]
+	mi := &file_septum_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2314,7 +2453,7 @@ func (x *FromProxy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FromProxy.ProtoReflect.Descriptor instead.
 func (*FromProxy) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{29}
+	return file_septum_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *FromProxy) GetMessage() isFromProxy_Message {
@@ -2383,7 +2522,7 @@ type Lookups struct {
 
 func (x *Lookups) Reset() {
 	*x = Lookups{}
-	mi := &file_septum_proto_msgTypes[30]
+	mi := &file_septum_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2395,7 +2534,7 @@ func (x *Lookups) String() string {
 func (*Lookups) ProtoMessage() {}
 
 func (x *Lookups) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[30]
+	mi := &file_septum_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2408,7 +2547,7 @@ func (x *Lookups) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lookups.ProtoReflect.Descriptor instead.
 func (*Lookups) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{30}
+	return file_septum_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Lookups) GetLookups() []*Lookup {
@@ -2434,7 +2573,7 @@ type Lookup struct {
 
 func (x *Lookup) Reset() {
 	*x = Lookup{}
-	mi := &file_septum_proto_msgTypes[31]
+	mi := &file_septum_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2446,7 +2585,7 @@ func (x *Lookup) String() string {
 func (*Lookup) ProtoMessage() {}
 
 func (x *Lookup) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[31]
+	mi := &file_septum_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2459,7 +2598,7 @@ func (x *Lookup) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lookup.ProtoReflect.Descriptor instead.
 func (*Lookup) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{31}
+	return file_septum_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Lookup) GetNumber() uint64 {
@@ -2507,7 +2646,7 @@ type LookupsKnown struct {
 
 func (x *LookupsKnown) Reset() {
 	*x = LookupsKnown{}
-	mi := &file_septum_proto_msgTypes[32]
+	mi := &file_septum_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2519,7 +2658,7 @@ func (x *LookupsKnown) String() string {
 func (*LookupsKnown) ProtoMessage() {}
 
 func (x *LookupsKnown) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[32]
+	mi := &file_septum_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2532,7 +2671,7 @@ func (x *LookupsKnown) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LookupsKnown.ProtoReflect.Descriptor instead.
 func (*LookupsKnown) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{32}
+	return file_septum_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *LookupsKnown) GetNumbers() []uint64 {
@@ -2555,7 +2694,7 @@ type ProxyAnswer struct {
 
 func (x *ProxyAnswer) Reset() {
 	*x = ProxyAnswer{}
-	mi := &file_septum_proto_msgTypes[33]
+	mi := &file_septum_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2567,7 +2706,7 @@ func (x *ProxyAnswer) String() string {
 func (*ProxyAnswer) ProtoMessage() {}
 
 func (x *ProxyAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[33]
+	mi := &file_septum_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2580,7 +2719,7 @@ func (x *ProxyAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProxyAnswer.ProtoReflect.Descriptor instead.
 func (*ProxyAnswer) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{33}
+	return file_septum_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *ProxyAnswer) GetVersion() string {
@@ -2609,7 +2748,7 @@ type ProxyEvents struct {
 
 func (x *ProxyEvents) Reset() {
 	*x = ProxyEvents{}
-	mi := &file_septum_proto_msgTypes[34]
+	mi := &file_septum_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2621,7 +2760,7 @@ func (x *ProxyEvents) String() string {
 func (*ProxyEvents) ProtoMessage() {}
 
 func (x *ProxyEvents) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[34]
+	mi := &file_septum_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2634,7 +2773,7 @@ func (x *ProxyEvents) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProxyEvents.ProtoReflect.Descriptor instead.
 func (*ProxyEvents) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{34}
+	return file_septum_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ProxyEvents) GetEvents() []*ProxyEvent {
@@ -2671,7 +2810,7 @@ type ProxyEvent struct {
 
 func (x *ProxyEvent) Reset() {
 	*x = ProxyEvent{}
-	mi := &file_septum_proto_msgTypes[35]
+	mi := &file_septum_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2683,7 +2822,7 @@ func (x *ProxyEvent) String() string {
 func (*ProxyEvent) ProtoMessage() {}
 
 func (x *ProxyEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[35]
+	mi := &file_septum_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2696,7 +2835,7 @@ func (x *ProxyEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProxyEvent.ProtoReflect.Descriptor instead.
 func (*ProxyEvent) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{35}
+	return file_septum_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ProxyEvent) GetTime() int64 {
@@ -2786,7 +2925,7 @@ type DNSEvent struct {
 
 func (x *DNSEvent) Reset() {
 	*x = DNSEvent{}
-	mi := &file_septum_proto_msgTypes[36]
+	mi := &file_septum_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2798,7 +2937,7 @@ func (x *DNSEvent) String() string {
 func (*DNSEvent) ProtoMessage() {}
 
 func (x *DNSEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[36]
+	mi := &file_septum_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2811,7 +2950,7 @@ func (x *DNSEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DNSEvent.ProtoReflect.Descriptor instead.
 func (*DNSEvent) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{36}
+	return file_septum_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *DNSEvent) GetName() string {
@@ -2877,7 +3016,7 @@ type KafkaEvent struct {
 
 func (x *KafkaEvent) Reset() {
 	*x = KafkaEvent{}
-	mi := &file_septum_proto_msgTypes[37]
+	mi := &file_septum_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2889,7 +3028,7 @@ func (x *KafkaEvent) String() string {
 func (*KafkaEvent) ProtoMessage() {}
 
 func (x *KafkaEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[37]
+	mi := &file_septum_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2902,7 +3041,7 @@ func (x *KafkaEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KafkaEvent.ProtoReflect.Descriptor instead.
 func (*KafkaEvent) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{37}
+	return file_septum_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *KafkaEvent) GetKey() int32 {
@@ -2960,7 +3099,7 @@ type StoredState struct {
 
 func (x *StoredState) Reset() {
 	*x = StoredState{}
-	mi := &file_septum_proto_msgTypes[38]
+	mi := &file_septum_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2972,7 +3111,7 @@ func (x *StoredState) String() string {
 func (*StoredState) ProtoMessage() {}
 
 func (x *StoredState) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[38]
+	mi := &file_septum_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2985,7 +3124,7 @@ func (x *StoredState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoredState.ProtoReflect.Descriptor instead.
 func (*StoredState) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{38}
+	return file_septum_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *StoredState) GetNode() string {
@@ -3069,7 +3208,7 @@ const file_septum_proto_rawDesc = "" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x12\n" +
 	"\x04name\x18\x03 \x01(\tR\x04name\x12\x12\n" +
 	"\x04path\x18\x04 \x01(\tR\x04path\x12\x1b\n" +
-	"\trule_name\x18\x05 \x01(\tR\bruleName\"\xd5\x03\n" +
+	"\trule_name\x18\x05 \x01(\tR\bruleName\"\xe9\x03\n" +
 	"\x05Class\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\tdirection\x18\x02 \x01(\rR\tdirection\x121\n" +
@@ -3084,7 +3223,8 @@ const file_septum_proto_rawDesc = "" +
 	" \x03(\v2\x1e.septum.xds.v1alpha1.KafkaRuleR\x05kafka\x12.\n" +
 	"\x03dns\x18\v \x03(\v2\x1c.septum.xds.v1alpha1.DNSRuleR\x03dns\x12.\n" +
 	"\x03tls\x18\f \x03(\v2\x1c.septum.xds.v1alpha1.TLSRuleR\x03tls\x12\x12\n" +
-	"\x04kind\x18\r \x01(\rR\x04kind\"J\n" +
+	"\x04kind\x18\r \x01(\rR\x04kind\x12\x12\n" +
+	"\x04jwks\x18\x14 \x03(\tR\x04jwks\"J\n" +
 	"\aDNSRule\x12+\n" +
 	"\x02id\x18\x01 \x01(\v2\x1b.septum.xds.v1alpha1.RuleIDR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\"\x87\x01\n" +
@@ -3107,7 +3247,7 @@ const file_septum_proto_rawDesc = "" +
 	"\bversions\x18\x05 \x03(\x05R\bversions\x12\x1d\n" +
 	"\n" +
 	"client_ids\x18\x06 \x03(\tR\tclientIds\x128\n" +
-	"\x06topics\x18\a \x03(\v2 .septum.xds.v1alpha1.StringMatchR\x06topics\"\xe1\x02\n" +
+	"\x06topics\x18\a \x03(\v2 .septum.xds.v1alpha1.StringMatchR\x06topics\"\x8d\x03\n" +
 	"\bHTTPRule\x12+\n" +
 	"\x02id\x18\x01 \x01(\v2\x1b.septum.xds.v1alpha1.RuleIDR\x02id\x12\x16\n" +
 	"\x06action\x18\x02 \x01(\rR\x06action\x12:\n" +
@@ -3115,8 +3255,17 @@ const file_septum_proto_rawDesc = "" +
 	"\x04path\x18\x04 \x01(\v2 .septum.xds.v1alpha1.StringMatchR\x04path\x126\n" +
 	"\x05hosts\x18\x05 \x03(\v2 .septum.xds.v1alpha1.StringMatchR\x05hosts\x12:\n" +
 	"\aheaders\x18\x06 \x03(\v2 .septum.xds.v1alpha1.HeaderMatchR\aheaders\x12\x14\n" +
-	"\x05audit\x18\a \x01(\bR\x05audit\x12\x14\n" +
-	"\x05names\x18\x16 \x03(\tR\x05names\"7\n" +
+	"\x05audit\x18\a \x01(\bR\x05audit\x12*\n" +
+	"\x03jwt\x18\x14 \x01(\v2\x18.septum.xds.v1alpha1.JWTR\x03jwt\x12\x14\n" +
+	"\x05names\x18\x16 \x03(\tR\x05names\"}\n" +
+	"\x03JWT\x12\x16\n" +
+	"\x06issuer\x18\x01 \x01(\tR\x06issuer\x12\x12\n" +
+	"\x04keys\x18\x02 \x01(\rR\x04keys\x12\x16\n" +
+	"\x06header\x18\x03 \x01(\tR\x06header\x122\n" +
+	"\x06claims\x18\x04 \x03(\v2\x1a.septum.xds.v1alpha1.ClaimR\x06claims\"U\n" +
+	"\x05Claim\x12\x12\n" +
+	"\x04path\x18\x01 \x03(\tR\x04path\x128\n" +
+	"\x06values\x18\x02 \x03(\v2 .septum.xds.v1alpha1.StringMatchR\x06values\"7\n" +
 	"\vStringMatch\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\rR\x04kind\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value\"\x8d\x01\n" +
@@ -3281,7 +3430,7 @@ func file_septum_proto_rawDescGZIP() []byte {
 	return file_septum_proto_rawDescData
 }
 
-var file_septum_proto_msgTypes = make([]protoimpl.MessageInfo, 42)
+var file_septum_proto_msgTypes = make([]protoimpl.MessageInfo, 44)
 var file_septum_proto_goTypes = []any{
 	(*NodeResource)(nil),         // 0: septum.xds.v1alpha1.NodeResource
 	(*ClusterResource)(nil),      // 1: septum.xds.v1alpha1.ClusterResource
@@ -3296,45 +3445,47 @@ var file_septum_proto_goTypes = []any{
 	(*Inspection)(nil),           // 10: septum.xds.v1alpha1.Inspection
 	(*KafkaRule)(nil),            // 11: septum.xds.v1alpha1.KafkaRule
 	(*HTTPRule)(nil),             // 12: septum.xds.v1alpha1.HTTPRule
-	(*StringMatch)(nil),          // 13: septum.xds.v1alpha1.StringMatch
-	(*HeaderMatch)(nil),          // 14: septum.xds.v1alpha1.HeaderMatch
-	(*Secret)(nil),               // 15: septum.xds.v1alpha1.Secret
-	(*Address)(nil),              // 16: septum.xds.v1alpha1.Address
-	(*IdentityLabels)(nil),       // 17: septum.xds.v1alpha1.IdentityLabels
-	(*Checkpoint)(nil),           // 18: septum.xds.v1alpha1.Checkpoint
-	(*AppliedPolicy)(nil),        // 19: septum.xds.v1alpha1.AppliedPolicy
-	(*AuthenticateRequest)(nil),  // 20: septum.xds.v1alpha1.AuthenticateRequest
-	(*AuthenticateResponse)(nil), // 21: septum.xds.v1alpha1.AuthenticateResponse
-	(*NodeReport)(nil),           // 22: septum.xds.v1alpha1.NodeReport
-	(*NodeProblem)(nil),          // 23: septum.xds.v1alpha1.NodeProblem
-	(*RuleCounter)(nil),          // 24: septum.xds.v1alpha1.RuleCounter
-	(*ReportResponse)(nil),       // 25: septum.xds.v1alpha1.ReportResponse
-	(*ToProxy)(nil),              // 26: septum.xds.v1alpha1.ToProxy
-	(*ProxyClasses)(nil),         // 27: septum.xds.v1alpha1.ProxyClasses
-	(*ProxyClass)(nil),           // 28: septum.xds.v1alpha1.ProxyClass
-	(*FromProxy)(nil),            // 29: septum.xds.v1alpha1.FromProxy
-	(*Lookups)(nil),              // 30: septum.xds.v1alpha1.Lookups
-	(*Lookup)(nil),               // 31: septum.xds.v1alpha1.Lookup
-	(*LookupsKnown)(nil),         // 32: septum.xds.v1alpha1.LookupsKnown
-	(*ProxyAnswer)(nil),          // 33: septum.xds.v1alpha1.ProxyAnswer
-	(*ProxyEvents)(nil),          // 34: septum.xds.v1alpha1.ProxyEvents
-	(*ProxyEvent)(nil),           // 35: septum.xds.v1alpha1.ProxyEvent
-	(*DNSEvent)(nil),             // 36: septum.xds.v1alpha1.DNSEvent
-	(*KafkaEvent)(nil),           // 37: septum.xds.v1alpha1.KafkaEvent
-	(*StoredState)(nil),          // 38: septum.xds.v1alpha1.StoredState
-	nil,                          // 39: septum.xds.v1alpha1.IdentityLabels.LabelsEntry
-	nil,                          // 40: septum.xds.v1alpha1.StoredState.NodeResourcesEntry
-	nil,                          // 41: septum.xds.v1alpha1.StoredState.ClusterResourcesEntry
+	(*JWT)(nil),                  // 13: septum.xds.v1alpha1.JWT
+	(*Claim)(nil),                // 14: septum.xds.v1alpha1.Claim
+	(*StringMatch)(nil),          // 15: septum.xds.v1alpha1.StringMatch
+	(*HeaderMatch)(nil),          // 16: septum.xds.v1alpha1.HeaderMatch
+	(*Secret)(nil),               // 17: septum.xds.v1alpha1.Secret
+	(*Address)(nil),              // 18: septum.xds.v1alpha1.Address
+	(*IdentityLabels)(nil),       // 19: septum.xds.v1alpha1.IdentityLabels
+	(*Checkpoint)(nil),           // 20: septum.xds.v1alpha1.Checkpoint
+	(*AppliedPolicy)(nil),        // 21: septum.xds.v1alpha1.AppliedPolicy
+	(*AuthenticateRequest)(nil),  // 22: septum.xds.v1alpha1.AuthenticateRequest
+	(*AuthenticateResponse)(nil), // 23: septum.xds.v1alpha1.AuthenticateResponse
+	(*NodeReport)(nil),           // 24: septum.xds.v1alpha1.NodeReport
+	(*NodeProblem)(nil),          // 25: septum.xds.v1alpha1.NodeProblem
+	(*RuleCounter)(nil),          // 26: septum.xds.v1alpha1.RuleCounter
+	(*ReportResponse)(nil),       // 27: septum.xds.v1alpha1.ReportResponse
+	(*ToProxy)(nil),              // 28: septum.xds.v1alpha1.ToProxy
+	(*ProxyClasses)(nil),         // 29: septum.xds.v1alpha1.ProxyClasses
+	(*ProxyClass)(nil),           // 30: septum.xds.v1alpha1.ProxyClass
+	(*FromProxy)(nil),            // 31: septum.xds.v1alpha1.FromProxy
+	(*Lookups)(nil),              // 32: septum.xds.v1alpha1.Lookups
+	(*Lookup)(nil),               // 33: septum.xds.v1alpha1.Lookup
+	(*LookupsKnown)(nil),         // 34: septum.xds.v1alpha1.LookupsKnown
+	(*ProxyAnswer)(nil),          // 35: septum.xds.v1alpha1.ProxyAnswer
+	(*ProxyEvents)(nil),          // 36: septum.xds.v1alpha1.ProxyEvents
+	(*ProxyEvent)(nil),           // 37: septum.xds.v1alpha1.ProxyEvent
+	(*DNSEvent)(nil),             // 38: septum.xds.v1alpha1.DNSEvent
+	(*KafkaEvent)(nil),           // 39: septum.xds.v1alpha1.KafkaEvent
+	(*StoredState)(nil),          // 40: septum.xds.v1alpha1.StoredState
+	nil,                          // 41: septum.xds.v1alpha1.IdentityLabels.LabelsEntry
+	nil,                          // 42: septum.xds.v1alpha1.StoredState.NodeResourcesEntry
+	nil,                          // 43: septum.xds.v1alpha1.StoredState.ClusterResourcesEntry
 }
 var file_septum_proto_depIdxs = []int32{
 	2,  // 0: septum.xds.v1alpha1.NodeResource.endpoint:type_name -> septum.xds.v1alpha1.Endpoint
 	3,  // 1: septum.xds.v1alpha1.NodeResource.table:type_name -> septum.xds.v1alpha1.Table
 	7,  // 2: septum.xds.v1alpha1.NodeResource.class:type_name -> septum.xds.v1alpha1.Class
-	18, // 3: septum.xds.v1alpha1.NodeResource.checkpoint:type_name -> septum.xds.v1alpha1.Checkpoint
-	15, // 4: septum.xds.v1alpha1.NodeResource.secret:type_name -> septum.xds.v1alpha1.Secret
-	16, // 5: septum.xds.v1alpha1.ClusterResource.address:type_name -> septum.xds.v1alpha1.Address
-	17, // 6: septum.xds.v1alpha1.ClusterResource.identity:type_name -> septum.xds.v1alpha1.IdentityLabels
-	18, // 7: septum.xds.v1alpha1.ClusterResource.checkpoint:type_name -> septum.xds.v1alpha1.Checkpoint
+	20, // 3: septum.xds.v1alpha1.NodeResource.checkpoint:type_name -> septum.xds.v1alpha1.Checkpoint
+	17, // 4: septum.xds.v1alpha1.NodeResource.secret:type_name -> septum.xds.v1alpha1.Secret
+	18, // 5: septum.xds.v1alpha1.ClusterResource.address:type_name -> septum.xds.v1alpha1.Address
+	19, // 6: septum.xds.v1alpha1.ClusterResource.identity:type_name -> septum.xds.v1alpha1.IdentityLabels
+	20, // 7: septum.xds.v1alpha1.ClusterResource.checkpoint:type_name -> septum.xds.v1alpha1.Checkpoint
 	5,  // 8: septum.xds.v1alpha1.Table.entries:type_name -> septum.xds.v1alpha1.Entry
 	6,  // 9: septum.xds.v1alpha1.Table.rules:type_name -> septum.xds.v1alpha1.RuleID
 	4,  // 10: septum.xds.v1alpha1.Table.denying:type_name -> septum.xds.v1alpha1.PolicyRef
@@ -3348,42 +3499,45 @@ var file_septum_proto_depIdxs = []int32{
 	6,  // 18: septum.xds.v1alpha1.TLSRule.id:type_name -> septum.xds.v1alpha1.RuleID
 	10, // 19: septum.xds.v1alpha1.TLSRule.inspect:type_name -> septum.xds.v1alpha1.Inspection
 	6,  // 20: septum.xds.v1alpha1.KafkaRule.id:type_name -> septum.xds.v1alpha1.RuleID
-	13, // 21: septum.xds.v1alpha1.KafkaRule.topics:type_name -> septum.xds.v1alpha1.StringMatch
+	15, // 21: septum.xds.v1alpha1.KafkaRule.topics:type_name -> septum.xds.v1alpha1.StringMatch
 	6,  // 22: septum.xds.v1alpha1.HTTPRule.id:type_name -> septum.xds.v1alpha1.RuleID
-	13, // 23: septum.xds.v1alpha1.HTTPRule.methods:type_name -> septum.xds.v1alpha1.StringMatch
-	13, // 24: septum.xds.v1alpha1.HTTPRule.path:type_name -> septum.xds.v1alpha1.StringMatch
-	13, // 25: septum.xds.v1alpha1.HTTPRule.hosts:type_name -> septum.xds.v1alpha1.StringMatch
-	14, // 26: septum.xds.v1alpha1.HTTPRule.headers:type_name -> septum.xds.v1alpha1.HeaderMatch
-	13, // 27: septum.xds.v1alpha1.HeaderMatch.value:type_name -> septum.xds.v1alpha1.StringMatch
-	39, // 28: septum.xds.v1alpha1.IdentityLabels.labels:type_name -> septum.xds.v1alpha1.IdentityLabels.LabelsEntry
-	19, // 29: septum.xds.v1alpha1.Checkpoint.policies:type_name -> septum.xds.v1alpha1.AppliedPolicy
-	23, // 30: septum.xds.v1alpha1.NodeReport.problems:type_name -> septum.xds.v1alpha1.NodeProblem
-	24, // 31: septum.xds.v1alpha1.NodeReport.counters:type_name -> septum.xds.v1alpha1.RuleCounter
-	27, // 32: septum.xds.v1alpha1.ToProxy.classes:type_name -> septum.xds.v1alpha1.ProxyClasses
-	32, // 33: septum.xds.v1alpha1.ToProxy.known:type_name -> septum.xds.v1alpha1.LookupsKnown
-	28, // 34: septum.xds.v1alpha1.ProxyClasses.classes:type_name -> septum.xds.v1alpha1.ProxyClass
-	7,  // 35: septum.xds.v1alpha1.ProxyClass.class:type_name -> septum.xds.v1alpha1.Class
-	33, // 36: septum.xds.v1alpha1.FromProxy.answer:type_name -> septum.xds.v1alpha1.ProxyAnswer
-	34, // 37: septum.xds.v1alpha1.FromProxy.events:type_name -> septum.xds.v1alpha1.ProxyEvents
-	30, // 38: septum.xds.v1alpha1.FromProxy.lookups:type_name -> septum.xds.v1alpha1.Lookups
-	31, // 39: septum.xds.v1alpha1.Lookups.lookups:type_name -> septum.xds.v1alpha1.Lookup
-	35, // 40: septum.xds.v1alpha1.ProxyEvents.events:type_name -> septum.xds.v1alpha1.ProxyEvent
-	6,  // 41: septum.xds.v1alpha1.ProxyEvent.rule:type_name -> septum.xds.v1alpha1.RuleID
-	37, // 42: septum.xds.v1alpha1.ProxyEvent.kafka:type_name -> septum.xds.v1alpha1.KafkaEvent
-	36, // 43: septum.xds.v1alpha1.ProxyEvent.dns:type_name -> septum.xds.v1alpha1.DNSEvent
-	40, // 44: septum.xds.v1alpha1.StoredState.node_resources:type_name -> septum.xds.v1alpha1.StoredState.NodeResourcesEntry
-	41, // 45: septum.xds.v1alpha1.StoredState.cluster_resources:type_name -> septum.xds.v1alpha1.StoredState.ClusterResourcesEntry
-	20, // 46: septum.xds.v1alpha1.NodeService.Authenticate:input_type -> septum.xds.v1alpha1.AuthenticateRequest
-	22, // 47: septum.xds.v1alpha1.NodeService.Report:input_type -> septum.xds.v1alpha1.NodeReport
-	29, // 48: septum.xds.v1alpha1.ProxyService.Connect:input_type -> septum.xds.v1alpha1.FromProxy
-	21, // 49: septum.xds.v1alpha1.NodeService.Authenticate:output_type -> septum.xds.v1alpha1.AuthenticateResponse
-	25, // 50: septum.xds.v1alpha1.NodeService.Report:output_type -> septum.xds.v1alpha1.ReportResponse
-	26, // 51: septum.xds.v1alpha1.ProxyService.Connect:output_type -> septum.xds.v1alpha1.ToProxy
-	49, // [49:52] is the sub-list for method output_type
-	46, // [46:49] is the sub-list for method input_type
-	46, // [46:46] is the sub-list for extension type_name
-	46, // [46:46] is the sub-list for extension extendee
-	0,  // [0:46] is the sub-list for field type_name
+	15, // 23: septum.xds.v1alpha1.HTTPRule.methods:type_name -> septum.xds.v1alpha1.StringMatch
+	15, // 24: septum.xds.v1alpha1.HTTPRule.path:type_name -> septum.xds.v1alpha1.StringMatch
+	15, // 25: septum.xds.v1alpha1.HTTPRule.hosts:type_name -> septum.xds.v1alpha1.StringMatch
+	16, // 26: septum.xds.v1alpha1.HTTPRule.headers:type_name -> septum.xds.v1alpha1.HeaderMatch
+	13, // 27: septum.xds.v1alpha1.HTTPRule.jwt:type_name -> septum.xds.v1alpha1.JWT
+	14, // 28: septum.xds.v1alpha1.JWT.claims:type_name -> septum.xds.v1alpha1.Claim
+	15, // 29: septum.xds.v1alpha1.Claim.values:type_name -> septum.xds.v1alpha1.StringMatch
+	15, // 30: septum.xds.v1alpha1.HeaderMatch.value:type_name -> septum.xds.v1alpha1.StringMatch
+	41, // 31: septum.xds.v1alpha1.IdentityLabels.labels:type_name -> septum.xds.v1alpha1.IdentityLabels.LabelsEntry
+	21, // 32: septum.xds.v1alpha1.Checkpoint.policies:type_name -> septum.xds.v1alpha1.AppliedPolicy
+	25, // 33: septum.xds.v1alpha1.NodeReport.problems:type_name -> septum.xds.v1alpha1.NodeProblem
+	26, // 34: septum.xds.v1alpha1.NodeReport.counters:type_name -> septum.xds.v1alpha1.RuleCounter
+	29, // 35: septum.xds.v1alpha1.ToProxy.classes:type_name -> septum.xds.v1alpha1.ProxyClasses
+	34, // 36: septum.xds.v1alpha1.ToProxy.known:type_name -> septum.xds.v1alpha1.LookupsKnown
+	30, // 37: septum.xds.v1alpha1.ProxyClasses.classes:type_name -> septum.xds.v1alpha1.ProxyClass
+	7,  // 38: septum.xds.v1alpha1.ProxyClass.class:type_name -> septum.xds.v1alpha1.Class
+	35, // 39: septum.xds.v1alpha1.FromProxy.answer:type_name -> septum.xds.v1alpha1.ProxyAnswer
+	36, // 40: septum.xds.v1alpha1.FromProxy.events:type_name -> septum.xds.v1alpha1.ProxyEvents
+	32, // 41: septum.xds.v1alpha1.FromProxy.lookups:type_name -> septum.xds.v1alpha1.Lookups
+	33, // 42: septum.xds.v1alpha1.Lookups.lookups:type_name -> septum.xds.v1alpha1.Lookup
+	37, // 43: septum.xds.v1alpha1.ProxyEvents.events:type_name -> septum.xds.v1alpha1.ProxyEvent
+	6,  // 44: septum.xds.v1alpha1.ProxyEvent.rule:type_name -> septum.xds.v1alpha1.RuleID
+	39, // 45: septum.xds.v1alpha1.ProxyEvent.kafka:type_name -> septum.xds.v1alpha1.KafkaEvent
+	38, // 46: septum.xds.v1alpha1.ProxyEvent.dns:type_name -> septum.xds.v1alpha1.DNSEvent
+	42, // 47: septum.xds.v1alpha1.StoredState.node_resources:type_name -> septum.xds.v1alpha1.StoredState.NodeResourcesEntry
+	43, // 48: septum.xds.v1alpha1.StoredState.cluster_resources:type_name -> septum.xds.v1alpha1.StoredState.ClusterResourcesEntry
+	22, // 49: septum.xds.v1alpha1.NodeService.Authenticate:input_type -> septum.xds.v1alpha1.AuthenticateRequest
+	24, // 50: septum.xds.v1alpha1.NodeService.Report:input_type -> septum.xds.v1alpha1.NodeReport
+	31, // 51: septum.xds.v1alpha1.ProxyService.Connect:input_type -> septum.xds.v1alpha1.FromProxy
+	23, // 52: septum.xds.v1alpha1.NodeService.Authenticate:output_type -> septum.xds.v1alpha1.AuthenticateResponse
+	27, // 53: septum.xds.v1alpha1.NodeService.Report:output_type -> septum.xds.v1alpha1.ReportResponse
+	28, // 54: septum.xds.v1alpha1.ProxyService.Connect:output_type -> septum.xds.v1alpha1.ToProxy
+	52, // [52:55] is the sub-list for method output_type
+	49, // [49:52] is the sub-list for method input_type
+	49, // [49:49] is the sub-list for extension type_name
+	49, // [49:49] is the sub-list for extension extendee
+	0,  // [0:49] is the sub-list for field type_name
 }
 
 func init() { file_septum_proto_init() }
@@ -3403,11 +3557,11 @@ func file_septum_proto_init() {
 		(*ClusterResource_Identity)(nil),
 		(*ClusterResource_Checkpoint)(nil),
 	}
-	file_septum_proto_msgTypes[26].OneofWrappers = []any{
+	file_septum_proto_msgTypes[28].OneofWrappers = []any{
 		(*ToProxy_Classes)(nil),
 		(*ToProxy_Known)(nil),
 	}
-	file_septum_proto_msgTypes[29].OneofWrappers = []any{
+	file_septum_proto_msgTypes[31].OneofWrappers = []any{
 		(*FromProxy_Answer)(nil),
 		(*FromProxy_Events)(nil),
 		(*FromProxy_Lookups)(nil),
@@ -3418,7 +3572,7 @@ func file_septum_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_septum_proto_rawDesc), len(file_septum_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   42,
+			NumMessages:   44,
 			NumExtensions: 0,
 			NumServices:   2,
 		},
