@@ -57,6 +57,19 @@ func (a *authority) sync(ctx context.Context) error {
 	return nil
 }
 
+// read returns what the leader has written, and changes nothing.
+func (a *authority) read(ctx context.Context) (*xds.CA, error) {
+	secret := &corev1.Secret{}
+	if err := a.client.Get(ctx, client.ObjectKey{Namespace: a.namespace, Name: a.secret}, secret); err != nil {
+		return nil, fmt.Errorf("read the certificate authority: %w", err)
+	}
+	ca, err := xds.ParseCA(secret.Data)
+	if err != nil {
+		return nil, fmt.Errorf("read the certificate authority in Secret %s: %w", a.secret, err)
+	}
+	return ca, nil
+}
+
 func (a *authority) syncSecret(ctx context.Context) (*xds.CA, error) {
 	secret := &corev1.Secret{}
 	err := a.client.Get(ctx, client.ObjectKey{Namespace: a.namespace, Name: a.secret}, secret)

@@ -34,7 +34,8 @@ const (
 	clientBurst = 100
 )
 
-// Config is what an [Operator] needs. Every field but CAExternal, SharedSecretNamespaces and LeaderElection is required.
+// Config is what an [Operator] needs. Every field but CAExternal, SharedSecretNamespaces, LeaderElection and
+// those of flows is required.
 type Config struct {
 	// REST is how the API server is reached.
 	REST *rest.Config
@@ -49,6 +50,11 @@ type Config struct {
 	GRPCAddress, MetricsAddress, HealthAddress string
 	// ServerNames are the names in the operator's certificate.
 	ServerNames []string
+	// FlowAddress is where every replica serves the cluster's flows, with FlowServerNames in
+	// its certificate; "0" or empty serves none. FlowNodePort is the enforcers' port for them.
+	FlowAddress     string
+	FlowServerNames []string
+	FlowNodePort    int
 	// CASecret is the name of the authority's Secret. With CAExternal somebody else, such
 	// as cert-manager, makes and renews it; its certificate must be a CA's.
 	CASecret   string
@@ -71,6 +77,8 @@ type Operator struct {
 	kinds     *kindsReconciler
 	snapshot  *snapshotReconciler
 	secrets   *secretReader
+	// flows serves the cluster's flows; nil where that is off.
+	flows *flowServer
 	// published is closed after the first compile.
 	published     chan struct{}
 	publishedOnce sync.Once
@@ -141,6 +149,14 @@ func (o *Operator) assemble(m *metrics) error {
 		cluster: config.ClusterName, reader: mgr.GetCache(), secrets: o.secrets, kinds: o.kinds.list,
 		serve: o.serve, publish: o.fleet.publish, metrics: m, log: config.Log.WithName("snapshot"),
 	}
+	if o.flows, err = o.newFlows(); err != nil {
+		return err
+	}
+	if o.flows != nil {
+		if err := mgr.Add(o.flows); err != nil {
+			return fmt.Errorf("add the server of flows: %w", err)
+		}
+	}
 	return errors.Join(o.watch(), mgr.Add(manager.RunnableFunc(o.lead)),
 		mgr.AddHealthzCheck("ping", func(*http.Request) error { return nil }),
 		mgr.AddReadyzCheck("control-plane", o.ready))
@@ -202,6 +218,9 @@ func (o *Operator) lead(ctx context.Context) error {
 	group.Go(func() { o.authority.run(ctx) })
 	group.Go(func() { o.status.run(ctx) })
 	group.Go(func() { o.secrets.run(ctx) })
+	if o.flows != nil {
+		group.Go(func() { o.flows.keepReader(ctx) })
+	}
 	err = o.server.Serve(ctx, listener)
 	cancel()
 	group.Wait()

@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -55,6 +56,8 @@ type Client struct {
 	config   ClientConfig
 	updates  chan Update
 	identity *identity
+	// shown is the identity for those who connect to the node.
+	shown atomic.Pointer[identity]
 	// view belongs to the goroutine of the xDS stream.
 	view view
 
@@ -95,6 +98,7 @@ func NewClient(config ClientConfig) (*Client, error) {
 	if c.identity, err = loadIdentity(config.StateDir, config.Node); err != nil && !errors.Is(err, os.ErrNotExist) {
 		config.Log.Error(err, "stored certificate not used")
 	}
+	c.shown.Store(c.identity)
 	return c, nil
 }
 

@@ -101,9 +101,10 @@ func (i *identity) good(roots []byte, now time.Time) error {
 	return err
 }
 
-// due says that a new certificate is wanted although the old one is still good.
+// due says that a new certificate is wanted although the old one is still good: also where
+// it comes from an operator that did not let nodes serve flows.
 func (i *identity) due(roots []byte, now time.Time) bool {
-	return !now.Before(renewAt(i.pair.Leaf)) || !bytes.Equal(i.roots, roots)
+	return !now.Before(renewAt(i.pair.Leaf)) || !bytes.Equal(i.roots, roots) || len(i.pair.Leaf.DNSNames) == 0
 }
 
 // writeFile replaces a file whole or not at all, readable by its owner only.

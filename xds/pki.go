@@ -223,7 +223,10 @@ func (ca *CA) IssueNode(node string, request []byte, now time.Time) ([]byte, err
 	if key, ok := csr.PublicKey.(*ecdsa.PublicKey); !ok || key.Curve != elliptic.P256() {
 		return nil, errors.New("the certificate request's key is not ECDSA P-256")
 	}
-	leaf, err := ca.issue(&x509.Certificate{URIs: []*url.URL{nodeURI(node)}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}, csr.PublicKey, now)
+	leaf, err := ca.issue(&x509.Certificate{
+		URIs: []*url.URL{nodeURI(node)}, DNSNames: []string{NodeServerName(node)},
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth},
+	}, csr.PublicKey, now)
 	if err != nil {
 		return nil, fmt.Errorf("issue the certificate of node %q: %w", node, err)
 	}

@@ -44,6 +44,14 @@ func (c *Client) roots() ([]byte, error) {
 	return nil, fmt.Errorf("read the operator's CA: %w", err)
 }
 
+// trusted are the roots for those who connect to the node; nil if there are none.
+func (c *Client) trusted(shown *identity) []byte {
+	if text, err := os.ReadFile(c.config.RootsFile); err == nil && len(text) > 0 {
+		return text
+	}
+	return shown.roots
+}
+
 // dial makes a connection; pair is nil for the one that asks for a certificate.
 func (c *Client) dial(roots []byte, pair *tls.Certificate) (*grpc.ClientConn, error) {
 	pool := x509.NewCertPool()
@@ -106,6 +114,7 @@ func (c *Client) authenticate(ctx context.Context, roots []byte) error {
 		return fmt.Errorf("the operator's answer: %w", err)
 	}
 	c.identity = identity
+	c.shown.Store(identity)
 	c.config.Log.Info("certificate received", "until", identity.pair.Leaf.NotAfter.UTC().Format(time.RFC3339))
 	return saveIdentity(c.config.StateDir, stored)
 }

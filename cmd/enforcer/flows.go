@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"flag"
 	"fmt"
@@ -26,24 +27,28 @@ const flowSocket = "/run/septum/hubble.sock"
 
 // serveFlows answers Hubble's clients until ctx ends. That a socket or port cannot be had
 // is no reason to enforce nothing.
-func serveFlows(ctx context.Context, g *errgroup.Group, log logr.Logger, o options, flows *flow.Recorder) {
-	serve := func(name string, listen func(string) (net.Listener, error)) {
-		if name == "" {
-			return
+func serveFlows(ctx context.Context, g *errgroup.Group, log logr.Logger, o options, flows *flow.Recorder, operator *tls.Config) {
+	plain := flows.Serve
+	secured := func(ctx context.Context, l net.Listener) error { return flows.ServeTLS(ctx, l, operator) }
+	for _, s := range []struct {
+		name   string
+		listen func(string) (net.Listener, error)
+		serve  func(context.Context, net.Listener) error
+	}{{o.flowSocket, flow.ListenUnix, plain}, {o.flowAddress, flow.ListenLoopback, plain}, {o.flowCluster, flow.ListenNode, secured}} {
+		if s.name == "" {
+			continue
 		}
 		g.Go(func() error {
-			l, err := listen(name)
+			l, err := s.listen(s.name)
 			if err == nil {
-				err = flows.Serve(ctx, l)
+				err = s.serve(ctx, l)
 			}
 			if err != nil {
-				log.Error(err, "flows are not served", "address", name)
+				log.Error(err, "flows are not served", "address", s.name)
 			}
 			return nil
 		})
 	}
-	serve(o.flowSocket, flow.ListenUnix)
-	serve(o.flowAddress, flow.ListenLoopback)
 }
 
 // readOptions are the flags of "septum-enforcer flows".

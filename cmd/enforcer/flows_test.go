@@ -37,7 +37,7 @@ func TestFlowsArePrinted(t *testing.T) {
 	socket := filepath.Join(t.TempDir(), "hubble.sock")
 	ctx, cancel := context.WithCancel(context.Background())
 	g, ctx := errgroup.WithContext(ctx)
-	serveFlows(ctx, g, logr.Discard(), options{flowSocket: socket}, flows)
+	serveFlows(ctx, g, logr.Discard(), options{flowSocket: socket}, flows, nil)
 	defer func() {
 		cancel()
 		if err := g.Wait(); err != nil {

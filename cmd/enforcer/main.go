@@ -80,6 +80,7 @@ type options struct {
 	netns, pins, cgroup, procSys string
 	metrics                      string
 	flowSocket, flowAddress      string
+	flowCluster                  string
 	flowRoom                     int
 	flowQueries                  bool
 	proxyID                      int
@@ -112,6 +113,7 @@ func parse(args []string) (o options, verb string, err error) {
 	f.Uint64Var(&o.maxHeap, "proxy-max-heap", 0, "bytes of heap at which Envoy refuses requests; 0 is 1 GiB")
 	f.StringVar(&o.flowSocket, "flow-socket", "", "unix socket to serve flows at, for root; the default is hubble.sock in the directory above run-dir, \"none\" is none")
 	f.StringVar(&o.flowAddress, "flow-address", "127.0.0.1:4244", "loopback address to serve flows at, for everybody on the node; empty is none")
+	f.StringVar(&o.flowCluster, "flow-cluster-address", "", "address of the node to serve flows at, for the operator alone (mutual TLS), such as :4247; empty is none")
 	f.IntVar(&o.flowRoom, "flow-room", flow.DefaultRoom, "how many flows are kept")
 	f.BoolVar(&o.flowQueries, "flow-queries", false, "keep the query of URLs in flows, which may hold secrets")
 	o.cni.flags(f)

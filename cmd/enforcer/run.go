@@ -122,7 +122,7 @@ func run(ctx context.Context, log logr.Logger, o options) error {
 		return err
 	}
 	g, ctx := errgroup.WithContext(ctx)
-	serveFlows(ctx, g, log, o, flows)
+	serveFlows(ctx, g, log, o, flows, client.FlowTLS())
 	g.Go(func() error { return loop.Run(ctx) })
 	g.Go(func() error { return client.Run(ctx) })
 	g.Go(func() error { return server.Serve(ctx, sockets.xds) })

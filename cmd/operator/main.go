@@ -32,6 +32,9 @@ func run(args []string) error {
 	flags.StringVar(&config.GRPCAddress, "grpc-address", ":9443", "address for the nodes")
 	flags.StringVar(&config.MetricsAddress, "metrics-address", ":8080", "address for metrics; 0 turns them off")
 	flags.StringVar(&config.HealthAddress, "health-address", ":8081", "address for health checks; 0 turns them off")
+	flags.StringVar(&config.FlowAddress, "flow-address", "0", "address to serve the whole cluster's flows at, with Hubble's API and mutual TLS, such as :4245; 0 turns it off")
+	flags.IntVar(&config.FlowNodePort, "flow-node-port", 4247, "port of the nodes that enforcers serve their flows at")
+	flowNames := flags.String("flow-server-names", "", "names in the certificate of flow-address, separated by commas (default: those of the Service septum-hubble-relay)")
 	flags.StringVar(&config.CASecret, "ca-secret", "septum-ca", "Secret with the certificate authority (tls.crt, tls.key, ca.crt)")
 	flags.BoolVar(&config.CAExternal, "ca-external", false, "the Secret is made and renewed by somebody else, such as cert-manager")
 	flags.BoolVar(&config.LeaderElection, "leader-elect", true, "elect a leader among the replicas")
@@ -57,10 +60,13 @@ func run(args []string) error {
 	if config.REST, err = ctrl.GetConfig(); err != nil {
 		return fmt.Errorf("find the API server: %w", err)
 	}
-	service := "septum-operator." + config.Namespace + ".svc"
-	config.ServerNames = []string{service, service + ".cluster.local"}
+	config.ServerNames = serviceNames("septum-operator", config.Namespace)
 	if *names != "" {
 		config.ServerNames = strings.Split(*names, ",")
+	}
+	config.FlowServerNames = serviceNames("septum-hubble-relay", config.Namespace)
+	if *flowNames != "" {
+		config.FlowServerNames = strings.Split(*flowNames, ",")
 	}
 	if *shared != "" {
 		config.SharedSecretNamespaces = strings.Split(*shared, ",")
@@ -70,6 +76,12 @@ func run(args []string) error {
 		return err
 	}
 	return operator.Run(ctrl.SetupSignalHandler())
+}
+
+// serviceNames are the DNS names of a Service.
+func serviceNames(name, namespace string) []string {
+	service := name + "." + namespace + ".svc"
+	return []string{service, service + ".cluster.local"}
 }
 
 func logger(level string) (logr.Logger, error) {

@@ -96,6 +96,7 @@ func (a *api) clean(ctx context.Context) (bool, string, error) {
 func (a *api) removeWritten(ctx context.Context) error {
 	for _, path := range []string{
 		"/api/v1/namespaces/" + a.namespace + "/secrets/septum-ca",
+		"/api/v1/namespaces/" + a.namespace + "/secrets/septum-flow-reader",
 		"/api/v1/namespaces/" + a.namespace + "/configmaps/septum-ca",
 		"/apis/coordination.k8s.io/v1/namespaces/" + a.namespace + "/leases/septum-operator",
 	} {

@@ -70,13 +70,14 @@ func TestClean(t *testing.T) {
 
 func TestRemoveWritten(t *testing.T) {
 	secret := "DELETE /api/v1/namespaces/septum-system/secrets/septum-ca"
+	reader := "DELETE /api/v1/namespaces/septum-system/secrets/septum-flow-reader"
 	lease := "DELETE /apis/coordination.k8s.io/v1/namespaces/septum-system/leases/septum-operator"
 	// The ConfigMap is gone already: that is no error.
-	api, seen := serve(t, map[string]string{secret: `{}`, lease: `{}`})
+	api, seen := serve(t, map[string]string{secret: `{}`, reader: `{}`, lease: `{}`})
 	if err := api.removeWritten(context.Background()); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{secret, lease} {
+	for _, want := range []string{secret, reader, lease} {
 		if !slices.Contains(*seen, want) {
 			t.Errorf("no request %q; seen %q", want, *seen)
 		}

@@ -12,7 +12,10 @@ import (
 	relaypb "github.com/cilium/cilium/api/v1/relay"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+
+	"github.com/septum-dev/septum/relay"
 )
 
 // maxStreams is how many clients may read flows at the same time.
@@ -41,11 +44,26 @@ func (o observer) GetFlows(req *observerpb.GetFlowsRequest, conn grpc.ServerStre
 	if err != nil {
 		return status.Error(codes.InvalidArgument, err.Error())
 	}
+	if err := o.mark(conn, &q); err != nil {
+		return err
+	}
 	err = q.run(conn.Context(), o.recorder.ring, o.recorder.counted(conn.Send))
 	if conn.Context().Err() != nil {
 		return status.FromContextError(conn.Context().Err()).Err()
 	}
 	return err
+}
+
+// mark lets a relay know at once that it is heard, and, if it asks for that, where what is
+// kept ends.
+func (o observer) mark(conn grpc.ServerStreamingServer[observerpb.GetFlowsResponse], q *query) error {
+	asked := len(metadata.ValueFromIncomingContext(conn.Context(), relay.MarkKey)) > 0
+	if asked && q.follow {
+		q.past = &observerpb.GetFlowsResponse{ResponseTypes: &observerpb.GetFlowsResponse_NodeStatus{
+			NodeStatus: &relaypb.NodeStatusEvent{StateChange: relaypb.NodeState_NODE_CONNECTED, NodeNames: []string{o.recorder.config.Node}},
+		}}
+	}
+	return conn.SendHeader(nil)
 }
 
 // ServerStatus says how many flows there are and were.

@@ -20,6 +20,8 @@ type query struct {
 	// first means the oldest number of them, not the newest.
 	first, follow bool
 	mask          mask
+	// past is sent after what is kept; nil where nobody asked for it.
+	past *observerpb.GetFlowsResponse
 }
 
 func newQuery(req *observerpb.GetFlowsRequest) (query, error) {
@@ -71,6 +73,11 @@ func (q query) run(ctx context.Context, r *ring, send send) error {
 	next, err := q.copy(ctx, r, start, end, number, send)
 	if err != nil || !q.follow {
 		return err
+	}
+	if q.past != nil {
+		if err := send(q.past); err != nil {
+			return err
+		}
 	}
 	for {
 		select {

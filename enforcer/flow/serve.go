@@ -2,17 +2,22 @@ package flow
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
 	"os"
 	"path/filepath"
+	"time"
 
 	observerpb "github.com/cilium/cilium/api/v1/observer"
 	peerpb "github.com/cilium/cilium/api/v1/peer"
+	"golang.org/x/net/netutil"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
 )
 
 // healthName is the service that Hubble's clients ask the health of.
@@ -23,7 +28,28 @@ const maxRequest = 64 << 10
 
 // Serve answers on l until ctx ends. There is no authentication: who reaches l reads all.
 func (r *Recorder) Serve(ctx context.Context, l net.Listener) error {
-	srv := grpc.NewServer(grpc.MaxRecvMsgSize(maxRequest), grpc.MaxConcurrentStreams(2*maxStreams))
+	return r.serve(ctx, l)
+}
+
+// What connections of others of the network may cost.
+const (
+	maxConnections   = 32
+	handshakeTimeout = 5 * time.Second
+	maxAge           = 8 * time.Hour // a certificate lives for a day
+	ageGrace         = time.Minute
+)
+
+// ServeTLS does so for those that the TLS configuration lets in.
+func (r *Recorder) ServeTLS(ctx context.Context, l net.Listener, config *tls.Config) error {
+	return r.serve(ctx, netutil.LimitListener(l, maxConnections),
+		grpc.Creds(credentials.NewTLS(config)), grpc.ConnectionTimeout(handshakeTimeout),
+		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionAge: maxAge, MaxConnectionAgeGrace: ageGrace, Time: time.Minute, Timeout: handshakeTimeout}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
+	)
+}
+
+func (r *Recorder) serve(ctx context.Context, l net.Listener, more ...grpc.ServerOption) error {
+	srv := grpc.NewServer(append(more, grpc.MaxRecvMsgSize(maxRequest), grpc.MaxConcurrentStreams(2*maxStreams))...)
 	observerpb.RegisterObserverServer(srv, observer{recorder: r, streams: r.streams})
 	peerpb.RegisterPeerServer(srv, peers{node: r.config.Node, address: l.Addr().String()})
 	alive := health.NewServer()
@@ -76,8 +102,17 @@ func ListenUnix(path string) (net.Listener, error) {
 	return l, nil
 }
 
+// ListenNode listens on an address of the node, for [Recorder.ServeTLS].
+func ListenNode(addr string) (net.Listener, error) {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("listen for the operator, which reads flows: %w", err)
+	}
+	return l, nil
+}
+
 // ListenLoopback listens on a loopback address; others would let the whole network read,
-// as there is no TLS yet.
+// as nobody is asked who it is.
 func ListenLoopback(addr string) (net.Listener, error) {
 	tcp, err := net.ResolveTCPAddr("tcp", addr)
 	if err != nil {
