@@ -85,7 +85,7 @@ func (d *Datapath) AttachProxy(p ProxyLink) error {
 	if err != nil {
 		return err
 	}
-	if err := d.attachListen(); err != nil {
+	if err := d.attachSocket(); err != nil {
 		return fmt.Errorf("attach sock_ops to %s: %w", d.config.CgroupRoot, err)
 	}
 	return nil
@@ -117,9 +117,9 @@ func (d *Datapath) DetachProxy() error {
 
 func (d *Datapath) detachProxy() error {
 	err := d.updateNode(func(n *septumNodeConfig) {
-		*n = septumNodeConfig{Generation: n.Generation, Mark: n.Mark, PassKey: n.PassKey}
+		*n = septumNodeConfig{Generation: n.Generation, Mark: n.Mark, PassKey: n.PassKey, ClientLimit: n.ClientLimit, ClassLimit: n.ClassLimit}
 	})
-	return errors.Join(err, removeFiles(d.config.proxy()))
+	return errors.Join(err, removeFiles(d.config.proxy()), d.forgetShares())
 }
 
 // forgetOtherProxy removes the links into another namespace, or into one that is not known any
@@ -174,12 +174,12 @@ func (d *Datapath) attachSteer(ns *os.File) error {
 	return pinLink(l, pin)
 }
 
-func (d *Datapath) attachListen() error {
+func (d *Datapath) attachSocket() error {
 	pin := filepath.Join(d.config.proxy(), "sock-ops")
-	if updated, err := updatePinned(pin, d.objs.OnListen); updated || err != nil {
+	if updated, err := updatePinned(pin, d.objs.OnSocket); updated || err != nil {
 		return err
 	}
-	l, err := link.AttachCgroup(link.CgroupOptions{Path: d.config.CgroupRoot, Attach: ebpf.AttachCGroupSockOps, Program: d.objs.OnListen})
+	l, err := link.AttachCgroup(link.CgroupOptions{Path: d.config.CgroupRoot, Attach: ebpf.AttachCGroupSockOps, Program: d.objs.OnSocket})
 	if err != nil {
 		return err
 	}

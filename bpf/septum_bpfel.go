@@ -62,6 +62,12 @@ type septumConnKey struct {
 	Pad      [3]uint8
 }
 
+type septumCounted struct {
+	_       structs.HostLayout
+	Client  septumShareKey
+	OfClass septumShareKey
+}
+
 type septumCounter struct {
 	_          structs.HostLayout
 	Forwarded  uint64
@@ -153,6 +159,8 @@ type septumNodeConfig struct {
 	L7p1Mac     [6]uint8
 	Flags       septumNodeFlags
 	PassKey     [2]uint64
+	ClientLimit uint32
+	ClassLimit  uint32
 }
 
 type septumNodeFlags uint32
@@ -178,23 +186,25 @@ type septumPod struct {
 type septumReason uint32
 
 const (
-	septumReasonREASON_NONE        septumReason = 0
-	septumReasonREASON_POLICY      septumReason = 1
-	septumReasonREASON_NO_ENDPOINT septumReason = 2
-	septumReasonREASON_SPOOFED     septumReason = 3
-	septumReasonREASON_FOREIGN     septumReason = 4
-	septumReasonREASON_MALFORMED   septumReason = 5
-	septumReasonREASON_ETHERTYPE   septumReason = 6
-	septumReasonREASON_FRAGMENT    septumReason = 7
-	septumReasonREASON_MIDSTREAM   septumReason = 8
-	septumReasonREASON_RECLASSED   septumReason = 9
-	septumReasonREASON_CUT         septumReason = 10
-	septumReasonREASON_NO_PROXY    septumReason = 11
-	septumReasonREASON_NO_LISTENER septumReason = 12
-	septumReasonREASON_UNSUPPORTED septumReason = 13
-	septumReasonREASON_PROXY_FRAME septumReason = 14
-	septumReasonREASON_EVENT_LOST  septumReason = 15
-	septumReasonREASON_MAX         septumReason = 16
+	septumReasonREASON_NONE         septumReason = 0
+	septumReasonREASON_POLICY       septumReason = 1
+	septumReasonREASON_NO_ENDPOINT  septumReason = 2
+	septumReasonREASON_SPOOFED      septumReason = 3
+	septumReasonREASON_FOREIGN      septumReason = 4
+	septumReasonREASON_MALFORMED    septumReason = 5
+	septumReasonREASON_ETHERTYPE    septumReason = 6
+	septumReasonREASON_FRAGMENT     septumReason = 7
+	septumReasonREASON_MIDSTREAM    septumReason = 8
+	septumReasonREASON_RECLASSED    septumReason = 9
+	septumReasonREASON_CUT          septumReason = 10
+	septumReasonREASON_NO_PROXY     septumReason = 11
+	septumReasonREASON_NO_LISTENER  septumReason = 12
+	septumReasonREASON_UNSUPPORTED  septumReason = 13
+	septumReasonREASON_PROXY_FRAME  septumReason = 14
+	septumReasonREASON_EVENT_LOST   septumReason = 15
+	septumReasonREASON_CLIENT_LIMIT septumReason = 16
+	septumReasonREASON_CLASS_LIMIT  septumReason = 17
+	septumReasonREASON_MAX          septumReason = 18
 )
 
 type septumRefusal struct {
@@ -210,6 +220,15 @@ type septumRefusalKey struct {
 	Endpoint  uint32
 	Direction uint8
 	Pad       [3]uint8
+}
+
+type septumShareKey struct {
+	_           structs.HostLayout
+	NetnsCookie uint64
+	Client      septumAddr
+	ClassPort   uint16
+	Direction   uint8
+	Pad         [5]uint8
 }
 
 type septumTableKey struct {
@@ -244,6 +263,7 @@ const (
 	septumMapAddresses  = "addresses"
 	septumMapConfig     = "config"
 	septumMapConns      = "conns"
+	septumMapCounted    = "counted"
 	septumMapCounters   = "counters"
 	septumMapDatagrams  = "datagrams"
 	septumMapDrops      = "drops"
@@ -257,12 +277,13 @@ const (
 	septumMapOwners     = "owners"
 	septumMapPods       = "pods"
 	septumMapRefusals   = "refusals"
+	septumMapShares     = "shares"
 	septumMapSuccessors = "successors"
 	septumMapTables     = "tables"
 	septumProgFromPod   = "from_pod"
 	septumProgGuardPod  = "guard_pod"
 	septumProgIntoPod   = "into_pod"
-	septumProgOnListen  = "on_listen"
+	septumProgOnSocket  = "on_socket"
 	septumProgProxyHost = "proxy_host"
 	septumProgProxyIn   = "proxy_in"
 	septumProgProxyOut  = "proxy_out"
@@ -319,7 +340,7 @@ type septumProgramSpecs struct {
 	FromPod   *ebpf.ProgramSpec `ebpf:"from_pod"`
 	GuardPod  *ebpf.ProgramSpec `ebpf:"guard_pod"`
 	IntoPod   *ebpf.ProgramSpec `ebpf:"into_pod"`
-	OnListen  *ebpf.ProgramSpec `ebpf:"on_listen"`
+	OnSocket  *ebpf.ProgramSpec `ebpf:"on_socket"`
 	ProxyHost *ebpf.ProgramSpec `ebpf:"proxy_host"`
 	ProxyIn   *ebpf.ProgramSpec `ebpf:"proxy_in"`
 	ProxyOut  *ebpf.ProgramSpec `ebpf:"proxy_out"`
@@ -337,6 +358,7 @@ type septumMapSpecs struct {
 	Addresses  *ebpf.MapSpec `ebpf:"addresses"`
 	Config     *ebpf.MapSpec `ebpf:"config"`
 	Conns      *ebpf.MapSpec `ebpf:"conns"`
+	Counted    *ebpf.MapSpec `ebpf:"counted"`
 	Counters   *ebpf.MapSpec `ebpf:"counters"`
 	Datagrams  *ebpf.MapSpec `ebpf:"datagrams"`
 	Drops      *ebpf.MapSpec `ebpf:"drops"`
@@ -350,6 +372,7 @@ type septumMapSpecs struct {
 	Owners     *ebpf.MapSpec `ebpf:"owners"`
 	Pods       *ebpf.MapSpec `ebpf:"pods"`
 	Refusals   *ebpf.MapSpec `ebpf:"refusals"`
+	Shares     *ebpf.MapSpec `ebpf:"shares"`
 	Successors *ebpf.MapSpec `ebpf:"successors"`
 	Tables     *ebpf.MapSpec `ebpf:"tables"`
 }
@@ -384,6 +407,7 @@ type septumMaps struct {
 	Addresses  *ebpf.Map `ebpf:"addresses"`
 	Config     *ebpf.Map `ebpf:"config"`
 	Conns      *ebpf.Map `ebpf:"conns"`
+	Counted    *ebpf.Map `ebpf:"counted"`
 	Counters   *ebpf.Map `ebpf:"counters"`
 	Datagrams  *ebpf.Map `ebpf:"datagrams"`
 	Drops      *ebpf.Map `ebpf:"drops"`
@@ -397,6 +421,7 @@ type septumMaps struct {
 	Owners     *ebpf.Map `ebpf:"owners"`
 	Pods       *ebpf.Map `ebpf:"pods"`
 	Refusals   *ebpf.Map `ebpf:"refusals"`
+	Shares     *ebpf.Map `ebpf:"shares"`
 	Successors *ebpf.Map `ebpf:"successors"`
 	Tables     *ebpf.Map `ebpf:"tables"`
 }
@@ -406,6 +431,7 @@ func (m *septumMaps) Close() error {
 		m.Addresses,
 		m.Config,
 		m.Conns,
+		m.Counted,
 		m.Counters,
 		m.Datagrams,
 		m.Drops,
@@ -419,6 +445,7 @@ func (m *septumMaps) Close() error {
 		m.Owners,
 		m.Pods,
 		m.Refusals,
+		m.Shares,
 		m.Successors,
 		m.Tables,
 	)
@@ -438,7 +465,7 @@ type septumPrograms struct {
 	FromPod   *ebpf.Program `ebpf:"from_pod"`
 	GuardPod  *ebpf.Program `ebpf:"guard_pod"`
 	IntoPod   *ebpf.Program `ebpf:"into_pod"`
-	OnListen  *ebpf.Program `ebpf:"on_listen"`
+	OnSocket  *ebpf.Program `ebpf:"on_socket"`
 	ProxyHost *ebpf.Program `ebpf:"proxy_host"`
 	ProxyIn   *ebpf.Program `ebpf:"proxy_in"`
 	ProxyOut  *ebpf.Program `ebpf:"proxy_out"`
@@ -454,7 +481,7 @@ func (p *septumPrograms) Close() error {
 		p.FromPod,
 		p.GuardPod,
 		p.IntoPod,
-		p.OnListen,
+		p.OnSocket,
 		p.ProxyHost,
 		p.ProxyIn,
 		p.ProxyOut,

@@ -30,7 +30,7 @@ func TestStructLayout(t *testing.T) {
 		name      string
 		got, want uintptr
 	}{
-		{"node_config", unsafe.Sizeof(node), 80},
+		{"node_config", unsafe.Sizeof(node), 88},
 		{"node_config.l7p0_ifindex", unsafe.Offsetof(node.L7p0Ifindex), 8},
 		{"node_config.generation", unsafe.Offsetof(node.Generation), 40},
 		{"node_config.mark", unsafe.Offsetof(node.Mark), 44},
@@ -38,6 +38,9 @@ func TestStructLayout(t *testing.T) {
 		{"node_config.l7p1_mac", unsafe.Offsetof(node.L7p1Mac), 54},
 		{"node_config.flags", unsafe.Offsetof(node.Flags), 60},
 		{"node_config.pass_key", unsafe.Offsetof(node.PassKey), 64},
+		{"node_config.client_limit", unsafe.Offsetof(node.ClientLimit), 80},
+		{"share_key", unsafe.Sizeof(septumShareKey{}), 32},
+		{"share_key.class_port", unsafe.Offsetof(septumShareKey{}.ClassPort), 24},
 		{"addr", unsafe.Sizeof(septumAddr{}), 16},
 		{"endpoint", unsafe.Sizeof(ep), 16},
 		{"endpoint.egress", unsafe.Offsetof(ep.Egress), 8},

@@ -125,6 +125,23 @@ struct {
 	__type(value, __u64);
 } listeners SEC(".maps");
 
+/* How many connections each client and each class has with the proxy. One that finds the map
+ * full is not counted: the proxy's own limit on all of them is lower. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 1 << 18);
+	__type(key, struct share_key);
+	__type(value, __u32);
+} shares SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct counted);
+} counted SEC(".maps");
+
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 1 << 21);

@@ -9,6 +9,7 @@
 #include "pass.h"
 #include "refusal.h"
 #include "reset.h"
+#include "shares.h"
 #include "steer.h"
 #include "verdict.h"
 
@@ -146,7 +147,9 @@ static __always_inline __u8 redirect_obstacle(const struct visit *v,
 		return REASON_MIDSTREAM;
 	if (!has_proxy(cfg) || (v->d.open && cfg->flags & v->d.silent))
 		return REASON_NO_PROXY;
-	return has_listener(v, v->p.ipv6 ? AF_INET6 : AF_INET) ? REASON_NONE : REASON_NO_LISTENER;
+	if (!has_listener(v, v->p.ipv6 ? AF_INET6 : AF_INET))
+		return REASON_NO_LISTENER;
+	return share_obstacle(cfg, &v->key, v->q.direction, v->d.class_port);
 }
 
 /* failurePolicy: Open. A class that the proxy serves over the other family only is served. */
@@ -164,7 +167,8 @@ static __always_inline int goes_unjudged(const struct visit *v, __u8 obstacle)
 static __always_inline int is_refused(__u8 reason)
 {
 	return reason == REASON_MIDSTREAM || reason == REASON_NO_PROXY ||
-	       reason == REASON_NO_LISTENER;
+	       reason == REASON_NO_LISTENER || reason == REASON_CLIENT_LIMIT ||
+	       reason == REASON_CLASS_LIMIT;
 }
 
 /* The first packet of a connection, or one of a connection that is not known. */

@@ -8,6 +8,7 @@
 #include <bpf/bpf_helpers.h>
 #include "guard.h"
 #include "podside.h"
+#include "shares.h"
 #include "sweep.h"
 #include "shut.h"
 
@@ -240,18 +241,29 @@ int steer(struct bpf_sk_lookup *ctx)
 }
 
 /* The root of the cgroups: every listener that the proxy's namespace opens is kept by its
- * port. */
+ * port, and every client's socket is counted. What has been counted is taken off again wherever
+ * the proxy is by then. */
 SEC("sockops")
-int on_listen(struct bpf_sock_ops *ctx)
+int on_socket(struct bpf_sock_ops *ctx)
 {
 	struct node_config *cfg;
 	__u32 key;
 
-	if (ctx->op != BPF_SOCK_OPS_TCP_LISTEN_CB)
+	if (ctx->op == BPF_SOCK_OPS_STATE_CB) {
+		if (ctx->args[1] == BPF_TCP_CLOSE)
+			client_went(ctx);
+		return 1;
+	}
+	if (ctx->op != BPF_SOCK_OPS_TCP_LISTEN_CB &&
+	    ctx->op != BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB)
 		return 1;
 	cfg = config_get();
 	if (!cfg || !cfg->netns_cookie || bpf_get_netns_cookie(ctx) != cfg->netns_cookie)
 		return 1;
+	if (ctx->op == BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB) {
+		client_came(ctx, cfg);
+		return 1;
+	}
 	key = listener_key(ctx->family, ctx->local_port);
 	bpf_sock_hash_update(ctx, &listeners, &key, BPF_ANY);
 	return 1;

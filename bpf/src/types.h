@@ -41,7 +41,9 @@ enum reason {
 	REASON_UNSUPPORTED = 13, /* redirected, and neither TCP nor UDP */
 	REASON_PROXY_FRAME = 14, /* a frame from the proxy that belongs to no leg or pod */
 	REASON_EVENT_LOST = 15,	/* no drop: an event that found the ring full */
-	REASON_MAX = 16,
+	REASON_CLIENT_LIMIT = 16, /* redirected, and its client has its share of the proxy already */
+	REASON_CLASS_LIMIT = 17, /* redirected, and its class has its share of the proxy already */
+	REASON_MAX = 18,
 };
 
 /* The four legs of proxied connections, as Envoy's sockets are marked. */
@@ -76,6 +78,9 @@ struct node_config {
 	__u8 l7p1_mac[6];
 	enum node_flags flags;
 	__u64 pass_key[2];	/* random: of the hashes by which a veth's sides speak */
+	/* Connections of one client, and of one class, that the proxy serves; 0: any number. */
+	__u32 client_limit;
+	__u32 class_limit;
 };
 
 enum endpoint_flags {
@@ -96,6 +101,21 @@ struct pod {
 	__u32 ifindex;		/* of the host side of its veth */
 	__u8 mac[6];
 	__u8 host_mac[6];
+};
+
+/* Who has a share of the proxy: a client, in one direction, or a class. */
+struct share_key {
+	__u64 netns_cookie;	/* of the proxy's namespace */
+	struct addr client;
+	__u16 class_port;
+	__u8 direction;
+	__u8 pad[5];
+};
+
+/* What a socket of the proxy has been counted for. */
+struct counted {
+	struct share_key client;
+	struct share_key of_class;
 };
 
 struct address_key {

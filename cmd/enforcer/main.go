@@ -16,6 +16,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -23,6 +24,7 @@ import (
 	"github.com/go-logr/logr"
 	"golang.org/x/sys/unix"
 
+	"github.com/septum-dev/septum/bpf"
 	"github.com/septum-dev/septum/enforcer/flow"
 )
 
@@ -87,6 +89,8 @@ type options struct {
 	ackTimeout, drainLimit       time.Duration
 	level                        slog.Level
 	maxHeap                      uint64
+	maxConnections               int64
+	shares                       bpf.Shares
 	cni                          cniOptions
 }
 
@@ -111,6 +115,10 @@ func parse(args []string) (o options, verb string, err error) {
 	f.DurationVar(&o.ackTimeout, "ack-timeout", 5*time.Second, "how long Envoy may take to acknowledge a change")
 	f.DurationVar(&o.drainLimit, "drain-limit", 30*time.Second, "how long connections that no policy asks for any more may stay with the proxy")
 	f.Uint64Var(&o.maxHeap, "proxy-max-heap", 0, "bytes of heap at which Envoy refuses requests; 0 is 1 GiB")
+	f.Int64Var(&o.maxConnections, "proxy-connections", 0, "proxied connections of the node at once; 0 is 100,000")
+	o.shares = bpf.Shares{Client: defaultClientShare, Class: defaultClassShare}
+	shareVar(f, &o.shares.Client, "proxy-client-connections", "proxied connections of one client (an address, on ingress and on egress) at once; 0 is any number")
+	shareVar(f, &o.shares.Class, "proxy-class-connections", "proxied connections that the same rules judge, at once; 0 is any number")
 	f.StringVar(&o.flowSocket, "flow-socket", "", "unix socket to serve flows at, for root; the default is hubble.sock in the directory above run-dir, \"none\" is none")
 	f.StringVar(&o.flowAddress, "flow-address", "127.0.0.1:4244", "loopback address to serve flows at, for everybody on the node; empty is none")
 	f.StringVar(&o.flowCluster, "flow-cluster-address", "", "address of the node to serve flows at, for the operator alone (mutual TLS), such as :4247; empty is none")
@@ -125,6 +133,21 @@ func parse(args []string) (o options, verb string, err error) {
 		return o, verb, fmt.Errorf("log level: %w", err)
 	}
 	return o, verb, o.complete(verb)
+}
+
+// The shares of one client and of one class, below Envoy's limit on all connections.
+const (
+	defaultClientShare = 10_000
+	defaultClassShare  = 50_000
+)
+
+func shareVar(f *flag.FlagSet, to *uint32, name, usage string) {
+	usage += fmt.Sprintf(" (default %d)", *to)
+	f.Func(name, usage, func(text string) error {
+		n, err := strconv.ParseUint(text, 10, 32)
+		*to = uint32(n)
+		return err
+	})
 }
 
 func (o *options) complete(verb string) error {

@@ -46,6 +46,9 @@ func run(ctx context.Context, log logr.Logger, o options) error {
 		return fmt.Errorf("open data path: %w", err)
 	}
 	defer datapath.Close()
+	if err := datapath.SetShares(o.shares); err != nil {
+		return err
+	}
 	finder, err := links.NewFinder(o.netnsDirs()...)
 	if err != nil {
 		return err

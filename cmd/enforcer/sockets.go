@@ -30,7 +30,7 @@ func listen(o options) (sockets, error) {
 		}
 	}
 	bootstrap, err := envoy.Bootstrap(envoy.BootstrapConfig{
-		Node: o.node, XDSSocket: o.socket("xds.sock"), AdminSocket: filepath.Join(admin, "admin.sock"), MaxHeapBytes: o.maxHeap,
+		Node: o.node, XDSSocket: o.socket("xds.sock"), AdminSocket: filepath.Join(admin, "admin.sock"), MaxHeapBytes: o.maxHeap, MaxConnections: o.maxConnections,
 	})
 	if err != nil {
 		return sockets{}, err

@@ -23,6 +23,9 @@ import (
 // gcPercent is below Go's own 100: the proxy's memory counts more than its cycles.
 const gcPercent = 50
 
+// memoryLimit is where cycles count no more: what is left of the pod's memory beside Envoy's.
+const memoryLimit = 384 << 20
+
 // serve is Septum's own proxy: it asks the enforcer for classes and serves them until it is
 // told to end.
 func serve(log *slog.Logger, args []string) error {
@@ -40,6 +43,7 @@ func serve(log *slog.Logger, args []string) error {
 		return err
 	}
 	debug.SetGCPercent(gcPercent)
+	debug.SetMemoryLimit(memoryLimit)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	failed := unlessRepeated(func(err error) { log.Warn("not as it should be", "error", err.Error()) })

@@ -224,7 +224,7 @@ func dropReason(reason string) flowpb.DropReason {
 		return flowpb.DropReason_IP_FRAGMENTATION_NOT_SUPPORTED
 	case "midstream", "reclassed", "cut":
 		return flowpb.DropReason_CT_MISSING_TCP_ACK_FLAG
-	case "no-proxy", "no-listener":
+	case "no-proxy", "no-listener", "client-limit", "class-limit":
 		return flowpb.DropReason_FAILED_TO_INSERT_INTO_PROXYMAP
 	case "no-endpoint":
 		return flowpb.DropReason_NO_MATCHING_LOCAL_CONTAINER_FOUND //nolint:staticcheck // there is no better word

@@ -29,7 +29,7 @@ const dialTimeout = 60 * time.Second
 // acceptPause is the wait after an accept that failed, as for want of descriptors.
 const acceptPause = 50 * time.Millisecond
 
-func newConn(client *net.TCPConn, class *atomic.Pointer[policy.Class]) (*Conn, error) {
+func newConn(client *net.TCPConn, up leg, class *atomic.Pointer[policy.Class]) (*Conn, error) {
 	src, okSrc := addrPort(client.RemoteAddr())
 	dst, okDst := addrPort(client.LocalAddr())
 	if !okSrc || !okDst {
@@ -38,10 +38,9 @@ func newConn(client *net.TCPConn, class *atomic.Pointer[policy.Class]) (*Conn, e
 	if err := client.SetKeepAliveConfig(keepalive()); err != nil {
 		return nil, fmt.Errorf("set keep-alive: %w", err)
 	}
-	direction := class.Load().Direction
 	return &Conn{
 		Client: client, Src: src, Dst: dst, Class: class.Load,
-		Dial: func(ctx context.Context) (net.Conn, error) { return dial(ctx, direction, src.Addr(), dst) },
+		Dial: func(ctx context.Context) (net.Conn, error) { return dial(ctx, up, src.Addr(), dst) },
 	}, nil
 }
 

@@ -42,9 +42,9 @@ type Datagram struct {
 // datagrams are the sockets of a class: one for each family, that the data path finds by
 // their port.
 type datagrams struct {
-	sockets   []*net.UDPConn
-	direction policy.Direction
-	replies   replies
+	sockets []*net.UDPConn
+	up      leg
+	replies replies
 }
 
 // Sizes of what is read.
@@ -55,11 +55,10 @@ const (
 	readBuffer = 4 << 20
 )
 
-func listenDatagrams(ctx context.Context, d policy.Direction, port uint16) (*datagrams, error) {
-	mark, _ := marks(d)
-	out := &datagrams{direction: d, replies: replies{direction: d, open: map[netip.AddrPort]*net.UDPConn{}}}
+func listenDatagrams(ctx context.Context, down, up leg, port uint16) (*datagrams, error) {
+	out := &datagrams{up: up, replies: replies{down: down, open: map[netip.AddrPort]*net.UDPConn{}}}
 	config := net.ListenConfig{Control: func(network, _ string, raw syscall.RawConn) error {
-		return errors.Join(control(raw, network, mark, false), wantDestination(raw, network))
+		return errors.Join(control(raw, network, down, false), wantDestination(raw, network))
 	}}
 	for network, host := range map[string]string{"udp4": "127.0.0.1", "udp6": "::1"} {
 		c, err := config.ListenPacket(ctx, network, net.JoinHostPort(host, strconv.Itoa(int(port))))
@@ -131,7 +130,7 @@ func (p *Proxy) read(s *served, socket *net.UDPConn, h DatagramHandler) {
 func (d *datagrams) datagram(data []byte, src, dst netip.AddrPort, class *atomic.Pointer[policy.Class]) *Datagram {
 	return &Datagram{
 		Data: data, Src: src, Dst: dst, Class: class.Load,
-		Dial:  func(ctx context.Context) (net.Conn, error) { return dialDatagrams(ctx, d.direction, src.Addr(), dst) },
+		Dial:  func(ctx context.Context) (net.Conn, error) { return dialDatagrams(ctx, d.up, src.Addr(), dst) },
 		Reply: func(answer []byte) error { return d.replies.send(answer, dst, src) },
 	}
 }
@@ -153,11 +152,10 @@ func destination(control []byte) (netip.AddrPort, bool) {
 	return netip.AddrPort{}, false
 }
 
-func dialDatagrams(ctx context.Context, d policy.Direction, client netip.Addr, server netip.AddrPort) (net.Conn, error) {
-	_, mark := marks(d)
+func dialDatagrams(ctx context.Context, up leg, client netip.Addr, server netip.AddrPort) (net.Conn, error) {
 	dialer := net.Dialer{
 		LocalAddr: net.UDPAddrFromAddrPort(netip.AddrPortFrom(client, 0)),
-		Control:   func(network, _ string, raw syscall.RawConn) error { return control(raw, network, mark, false) },
+		Control:   func(network, _ string, raw syscall.RawConn) error { return control(raw, network, up, false) },
 	}
 	conn, err := dialer.DialContext(ctx, "udp", server.String())
 	if err != nil {
@@ -168,7 +166,7 @@ func dialDatagrams(ctx context.Context, d policy.Direction, client netip.Addr, s
 
 // replies are sockets with servers' addresses, that answers are sent from.
 type replies struct {
-	direction policy.Direction
+	down leg
 
 	mu     sync.Mutex
 	open   map[netip.AddrPort]*net.UDPConn
@@ -199,9 +197,8 @@ func (r *replies) socket(server netip.AddrPort) (socket *net.UDPConn, keep bool,
 	if socket := r.open[server]; socket != nil {
 		return socket, true, nil
 	}
-	mark, _ := marks(r.direction)
 	config := net.ListenConfig{Control: func(network, _ string, raw syscall.RawConn) error {
-		return errors.Join(control(raw, network, mark, false), shareAddress(raw))
+		return errors.Join(control(raw, network, r.down, false), shareAddress(raw))
 	}}
 	c, err := config.ListenPacket(context.Background(), "udp", server.String())
 	if err != nil {

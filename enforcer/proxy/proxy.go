@@ -25,6 +25,12 @@ type Handler interface {
 type Config struct {
 	// Handlers are by the kind of class that they serve.
 	Handlers map[policy.Kind]Handler
+	// Device names the interface that the sockets of a leg are bound to, by the leg's mark; it
+	// is [Device] if it is nil.
+	Device func(mark int) string
+	// MaxConnections is how many connections are served at once, of all classes, and half of
+	// them of one; more are reset. It is 20,000 if it is 0.
+	MaxConnections int
 	// Failed is called with what went wrong beside a client's connection.
 	Failed func(error)
 }
@@ -35,6 +41,7 @@ type Proxy struct {
 	ctx     context.Context
 	stop    context.CancelFunc
 	classes map[policy.ClassID]*served
+	open    atomic.Int64 // connections
 	wg      sync.WaitGroup
 }
 
@@ -43,6 +50,8 @@ type served struct {
 	port      uint16
 	kind      policy.Kind
 	class     *atomic.Pointer[policy.Class]
+	up        leg
+	open      atomic.Int64 // connections
 	listeners []*net.TCPListener
 	// datagrams is nil for kinds that have none.
 	datagrams *datagrams
@@ -50,10 +59,19 @@ type served struct {
 	stop      context.CancelFunc
 }
 
+// maxConnections is what the memory is enough for.
+const maxConnections = 20_000
+
 // New returns a Proxy that serves nothing yet, until ctx ends.
 func New(ctx context.Context, c Config) *Proxy {
 	if c.Failed == nil {
 		c.Failed = func(error) {}
+	}
+	if c.Device == nil {
+		c.Device = Device
+	}
+	if c.MaxConnections == 0 {
+		c.MaxConnections = maxConnections
 	}
 	p := &Proxy{config: c, classes: map[policy.ClassID]*served{}}
 	p.ctx, p.stop = context.WithCancel(ctx)
@@ -70,7 +88,7 @@ func (p *Proxy) Apply(set stream.Set) error {
 		if old := p.classes[class.ID]; old != nil && old.port == c.Port && old.kind == class.Kind {
 			continue
 		}
-		s, err := p.open(&class, c.Port)
+		s, err := p.begin(&class, c.Port)
 		if err != nil {
 			for _, f := range fresh {
 				f.close()
@@ -110,26 +128,27 @@ func (p *Proxy) Close() {
 	p.wg.Wait()
 }
 
-func (p *Proxy) open(class *policy.Class, port uint16) (*served, error) {
+func (p *Proxy) begin(class *policy.Class, port uint16) (*served, error) {
 	if p.config.Handlers[class.Kind] == nil {
 		return nil, fmt.Errorf("class %q is of the kind %s, which this proxy does not serve", class.ID, class.Kind)
 	}
+	down, up := p.config.legs(class.Direction)
 	// Datagrams first: a class is in the data path when its listener is there.
 	var packets *datagrams
 	if _, ok := p.config.Handlers[class.Kind].(DatagramHandler); ok {
 		var err error
-		if packets, err = listenDatagrams(p.ctx, class.Direction, port); err != nil {
+		if packets, err = listenDatagrams(p.ctx, down, up, port); err != nil {
 			return nil, fmt.Errorf("open the sockets of class %q: %w", class.ID, err)
 		}
 	}
-	listeners, err := listen(p.ctx, class.Direction, port)
+	listeners, err := listen(p.ctx, down, port)
 	if err != nil {
 		if packets != nil {
 			packets.close()
 		}
 		return nil, fmt.Errorf("listen for class %q: %w", class.ID, err)
 	}
-	s := &served{port: port, kind: class.Kind, class: &atomic.Pointer[policy.Class]{}, listeners: listeners, datagrams: packets}
+	s := &served{port: port, kind: class.Kind, class: &atomic.Pointer[policy.Class]{}, listeners: listeners, datagrams: packets, up: up}
 	s.class.Store(class)
 	s.ctx, s.stop = context.WithCancel(p.ctx)
 	return s, nil
@@ -170,11 +189,16 @@ func (p *Proxy) accept(s *served, l *net.TCPListener) {
 			pause(s.ctx)
 			continue
 		}
+		if !p.enter(s) {
+			Reset(client)
+			continue
+		}
 		p.wg.Go(func() {
+			defer p.leave(s)
 			defer client.Close()
 			stop := context.AfterFunc(s.ctx, func() { client.Close() })
 			defer stop()
-			c, err := newConn(client, s.class)
+			c, err := newConn(client, s.up, s.class)
 			if err != nil {
 				p.config.Failed(err)
 				return
@@ -183,6 +207,19 @@ func (p *Proxy) accept(s *served, l *net.TCPListener) {
 		})
 	}
 }
+
+// enter makes room for a connection of a class, or says that there is none.
+func (p *Proxy) enter(s *served) bool {
+	limit := int64(p.config.MaxConnections)
+	all, own := p.open.Add(1), s.open.Add(1)
+	if all <= limit && own <= (limit+1)/2 {
+		return true
+	}
+	p.leave(s)
+	return false
+}
+
+func (p *Proxy) leave(s *served) { p.open.Add(-1); s.open.Add(-1) }
 
 func sorted[K cmp.Ordered, V any](m map[K]V) []K {
 	keys := make([]K, 0, len(m))

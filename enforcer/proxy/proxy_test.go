@@ -39,6 +39,9 @@ func class(id, path string) policy.Class {
 	}}}
 }
 
+// loopback is where the tests' clients are.
+func loopback(int) string { return "lo" }
+
 // ask sends a line to each family's listener and returns the answers.
 func ask(t *testing.T, ns *nstest.NS, port uint16) (conns []net.Conn, answers []string) {
 	t.Helper()
@@ -94,7 +97,7 @@ func TestServe(t *testing.T) {
 		t.Fatalf("without a proxy: %v, ready %v", err, server.Ready())
 	}
 	client := stream.NewClient(socket)
-	own := New(ctx, Config{Handlers: map[policy.Kind]Handler{policy.KindKafka: teller{client.Event}}, Failed: func(err error) { t.Error(err) }})
+	own := New(ctx, Config{Handlers: map[policy.Kind]Handler{policy.KindKafka: teller{client.Event}}, Device: loopback, MaxConnections: 20, Failed: func(err error) { t.Error(err) }})
 	defer own.Close()
 	client.Apply = func(s stream.Set) (err error) {
 		// A socket is in the namespace of the thread that makes it.
@@ -127,6 +130,24 @@ func TestServe(t *testing.T) {
 	others, answers := ask(t, ns, 33002)
 	if !reflect.DeepEqual(answers, []string{"other", "other"}) {
 		t.Errorf("answers %q", answers)
+	}
+
+	// A class has half of all room.
+	for range 8 {
+		more, answers := ask(t, ns, 33001)
+		if reflect.DeepEqual(answers, []string{"ended", "ended"}) {
+			break
+		}
+		conns = append(conns, more...)
+	}
+	if len(conns) != 10 {
+		t.Errorf("%d connections of a class are served, want 10", len(conns))
+	}
+	if got := say(t, others[0]); got != "other" {
+		t.Errorf("another class: %q", got)
+	}
+	for _, c := range conns[2:] {
+		c.Close()
 	}
 
 	bad := stream.Served{Class: class("c", "third"), Port: 33001}

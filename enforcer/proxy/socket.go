@@ -24,20 +24,30 @@ const (
 	markEgressUpstream    = 4
 )
 
-// marks are those of the client's and of the server's leg.
-func marks(d policy.Direction) (downstream, upstream int) {
-	if d == policy.Egress {
-		return markEgressDownstream, markEgressUpstream
-	}
-	return markIngressDownstream, markIngressUpstream
+// leg is what the sockets of one leg have in common. They are bound to its veth, so that none
+// of another leg can have the same tuple.
+type leg struct {
+	mark   int
+	device string
 }
+
+// legs are the client's and the server's.
+func (c Config) legs(d policy.Direction) (downstream, upstream leg) {
+	down, up := markIngressDownstream, markIngressUpstream
+	if d == policy.Egress {
+		down, up = markEgressDownstream, markEgressUpstream
+	}
+	return leg{down, c.Device(down)}, leg{up, c.Device(up)}
+}
+
+// Device is the interface of a leg in the proxy's namespace, by its mark.
+func Device(mark int) string { return "l7p1-" + strconv.Itoa(mark) }
 
 // listen opens the listeners of a class, one for each family. The data path finds them by
 // their port; nothing else reaches them.
-func listen(ctx context.Context, d policy.Direction, port uint16) ([]*net.TCPListener, error) {
-	mark, _ := marks(d)
+func listen(ctx context.Context, down leg, port uint16) ([]*net.TCPListener, error) {
 	config := net.ListenConfig{Control: func(network, _ string, raw syscall.RawConn) error {
-		return control(raw, network, mark, false)
+		return control(raw, network, down, false)
 	}}
 	// The data path's map holds TCP sockets.
 	config.SetMultipathTCP(false)
@@ -59,11 +69,10 @@ func listen(ctx context.Context, d policy.Direction, port uint16) ([]*net.TCPLis
 }
 
 // dial connects to a server in the client's address.
-func dial(ctx context.Context, d policy.Direction, client netip.Addr, server netip.AddrPort) (net.Conn, error) {
-	_, mark := marks(d)
+func dial(ctx context.Context, up leg, client netip.Addr, server netip.AddrPort) (net.Conn, error) {
 	dialer := net.Dialer{
 		Timeout: dialTimeout, LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(client, 0)), KeepAliveConfig: keepalive(),
-		Control: func(network, _ string, raw syscall.RawConn) error { return control(raw, network, mark, true) },
+		Control: func(network, _ string, raw syscall.RawConn) error { return control(raw, network, up, true) },
 	}
 	dialer.SetMultipathTCP(false)
 	conn, err := dialer.DialContext(ctx, "tcp", server.String())
@@ -73,16 +82,16 @@ func dial(ctx context.Context, d policy.Direction, client netip.Addr, server net
 	return conn, nil
 }
 
-// control makes a socket transparent and gives it its leg's mark.
-func control(raw syscall.RawConn, network string, mark int, latePort bool) error {
+// control makes a socket transparent, gives it its leg's mark and binds it to its leg's veth.
+func control(raw syscall.RawConn, network string, l leg, latePort bool) error {
 	var err error
-	if failed := raw.Control(func(fd uintptr) { err = setOptions(int(fd), network, mark, latePort) }); failed != nil {
+	if failed := raw.Control(func(fd uintptr) { err = setOptions(int(fd), network, l, latePort) }); failed != nil {
 		return failed
 	}
 	return err
 }
 
-func setOptions(fd int, network string, mark int, latePort bool) error {
+func setOptions(fd int, network string, l leg, latePort bool) error {
 	level, option := unix.SOL_IP, unix.IP_TRANSPARENT
 	if strings.HasSuffix(network, "6") {
 		level, option = unix.SOL_IPV6, unix.IPV6_TRANSPARENT
@@ -90,8 +99,11 @@ func setOptions(fd int, network string, mark int, latePort bool) error {
 	if err := unix.SetsockoptInt(fd, level, option, 1); err != nil {
 		return fmt.Errorf("make the socket transparent: %w", err)
 	}
-	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, mark); err != nil {
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_MARK, l.mark); err != nil {
 		return fmt.Errorf("mark the socket: %w", err)
+	}
+	if err := unix.BindToDevice(fd, l.device); err != nil {
+		return fmt.Errorf("bind the socket to %s: %w", l.device, err)
 	}
 	if !latePort {
 		return nil

@@ -90,7 +90,9 @@ func (s *suite) startStreams(t *testing.T) {
 			fmt.Fprint(w, "still there")
 		}
 	})
-	srv := &http.Server{Handler: mux, ReadHeaderTimeout: time.Minute}
+	srv := &http.Server{Handler: mux, ReadHeaderTimeout: time.Minute, Protocols: &http.Protocols{}}
+	srv.Protocols.SetHTTP1(true)
+	srv.Protocols.SetUnencryptedHTTP2(true)
 	lis := s.Listen(pod.NS, ":80")
 	go srv.Serve(lis) //nolint:errcheck // it ends with the test
 	t.Cleanup(func() { srv.Close() })

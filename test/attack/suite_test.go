@@ -47,7 +47,7 @@ type suite struct {
 type result struct{ section, attack, expected, server string }
 
 // The sections, in the order of the table.
-var sections = []string{"Hooks", "Path", "Header, host, method", "Smuggling", "Transparency", "Data path", "Failure"}
+var sections = []string{"Hooks", "Path", "Header, host, method", "Smuggling", "Transparency", "Data path", "Load", "Failure"}
 
 func TestAttacks(t *testing.T) {
 	s := &suite{Node: node.New(t)}
@@ -75,6 +75,7 @@ func TestAttacks(t *testing.T) {
 	t.Run("Proxy", s.proxy)
 	t.Run("Hooks", s.hooks)
 	t.Run("Flood", s.flood)
+	t.Run("Load", s.load)
 	t.Run("Failure", s.failure)
 	t.Run("Table", s.table)
 }

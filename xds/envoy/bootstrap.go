@@ -29,6 +29,15 @@ const (
 	// expressions exceed. Ingest refuses what is larger than its own, lower limit.
 	regexSize = 100000
 
+	// requestsAtOnce are the requests of a connection that a worker takes in one turn.
+	requestsAtOnce = 8
+	// prematureResets is how many streams a connection may have before it matters how many
+	// of them its client has reset within a second.
+	prematureResets = 500
+	// accountFrom is the power of two of the bytes from which on a stream's buffers are
+	// accounted, so that the largest can be reset.
+	accountFrom = 17
+
 	defaultHeap        = 1 << 30
 	defaultConnections = 100000
 )
@@ -82,6 +91,11 @@ func Bootstrap(c BootstrapConfig) ([]byte, error) {
 			LayerSpecifier: &bootstrapv3.RuntimeLayer_StaticLayer{StaticLayer: &structpb.Struct{Fields: map[string]*structpb.Value{
 				"re2.max_program_size.error_level": structpb.NewNumberValue(regexSize),
 				"re2.max_program_size.warn_level":  structpb.NewNumberValue(regexSize),
+				// What one connection may have done before others have their turn.
+				"http.max_requests_per_io_cycle": structpb.NewNumberValue(requestsAtOnce),
+				// A client that takes back most of its streams at once loses its connection.
+				"overload.premature_reset_total_stream_count":          structpb.NewNumberValue(prematureResets),
+				"overload.premature_reset_min_stream_lifetime_seconds": structpb.NewNumberValue(1),
 			}}},
 		}}},
 		OverloadManager: overloadFor(c),
@@ -163,8 +177,13 @@ func overloadFor(c BootstrapConfig) *overloadv3.OverloadManager {
 			TriggerOneof: &overloadv3.Trigger_Threshold{Threshold: &overloadv3.ThresholdTrigger{Value: at}},
 		}}}
 	}
+	largest := &overloadv3.OverloadAction{Name: "envoy.overload_actions.reset_high_memory_stream", Triggers: []*overloadv3.Trigger{{
+		Name:         heap,
+		TriggerOneof: &overloadv3.Trigger_Scaled{Scaled: &overloadv3.ScaledTrigger{ScalingThreshold: 0.80, SaturationThreshold: 0.92}},
+	}}}
 	return &overloadv3.OverloadManager{
-		RefreshInterval: durationpb.New(250 * time.Millisecond),
+		BufferFactoryConfig: &overloadv3.BufferFactoryConfig{MinimumAccountToTrackPowerOfTwo: accountFrom},
+		RefreshInterval:     durationpb.New(250 * time.Millisecond),
 		ResourceMonitors: []*overloadv3.ResourceMonitor{
 			{Name: heap, ConfigType: &overloadv3.ResourceMonitor_TypedConfig{
 				TypedConfig: anyFor(&heapv3.FixedHeapConfig{MaxHeapSizeBytes: c.MaxHeapBytes})}},
@@ -172,7 +191,11 @@ func overloadFor(c BootstrapConfig) *overloadv3.OverloadManager {
 				TypedConfig: anyFor(&connectionsv3.DownstreamConnectionsConfig{MaxActiveDownstreamConnections: c.MaxConnections})}},
 		},
 		Actions: []*overloadv3.OverloadAction{
+			// First who holds most loses it; then everybody's connections end with their
+			// request; only then new requests and connections are refused.
+			largest,
 			action("envoy.overload_actions.shrink_heap", 0.9),
+			action("envoy.overload_actions.disable_http_keepalive", 0.93),
 			action("envoy.overload_actions.stop_accepting_requests", 0.95),
 			action("envoy.overload_actions.stop_accepting_connections", 0.98),
 		},

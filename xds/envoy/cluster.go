@@ -35,10 +35,11 @@ func clusterFor(d policy.Direction) *clusterv3.Cluster {
 		leg = MarkEgressUpstream
 	}
 	return &clusterv3.Cluster{
-		Name:                 clusterName(d),
-		ClusterDiscoveryType: &clusterv3.Cluster_Type{Type: clusterv3.Cluster_ORIGINAL_DST},
-		LbPolicy:             clusterv3.Cluster_CLUSTER_PROVIDED,
-		ConnectTimeout:       durationpb.New(connectTimeout),
+		Name:                          clusterName(d),
+		ClusterDiscoveryType:          &clusterv3.Cluster_Type{Type: clusterv3.Cluster_ORIGINAL_DST},
+		LbPolicy:                      clusterv3.Cluster_CLUSTER_PROVIDED,
+		ConnectTimeout:                durationpb.New(connectTimeout),
+		PerConnectionBufferLimitBytes: wrapperspb.UInt32(bufferLimit),
 		// Behind one client address there can be several clients (SNAT). Without the proxy
 		// they would share no connection to the server, so they share none with it.
 		ConnectionPoolPerDownstreamConnection: true,

@@ -1,6 +1,8 @@
 package envoy
 
 import (
+	"time"
+
 	accesslogv3 "github.com/envoyproxy/go-control-plane/envoy/config/accesslog/v3"
 	corev3 "github.com/envoyproxy/go-control-plane/envoy/config/core/v3"
 	routev3 "github.com/envoyproxy/go-control-plane/envoy/config/route/v3"
@@ -17,6 +19,15 @@ const (
 	// maxHeaderKB and maxHeaders are above what servers take, so that theirs hold.
 	maxHeaderKB = 1024
 	maxHeaders  = 4096
+	// maxStreams are the requests of one HTTP/2 connection at once.
+	maxStreams = 256
+	// What one side may send that the other has not taken yet: of one stream and of one
+	// connection of HTTP/2, and of one direction of any connection.
+	streamWindow     = 1 << 20
+	connectionWindow = 4 << 20
+	bufferLimit      = 256 << 10
+	// headersTimeout is how long the head of a request may take from its first byte on.
+	headersTimeout = time.Minute
 	// deniedBody is what a refused request gets.
 	deniedBody = "Access denied"
 	// noHost stands in for the host of an HTTP/1.0 request that names none, which Envoy
@@ -24,8 +35,8 @@ const (
 	noHost = "unknown.invalid"
 )
 
-// connectionManagerFor is HTTP as a wire would carry it: nothing is added, changed, retried
-// or timed out. The path alone is normalised, so that what is judged is what is forwarded.
+// connectionManagerFor is HTTP as a wire would carry it: nothing is added, changed or retried,
+// and nothing but a head that does not end is timed out. The path alone is normalised, so that what is judged is what is forwarded.
 func connectionManagerFor(routes string, d policy.Direction) *hcmv3.HttpConnectionManager {
 	never := durationpb.New(0)
 	return &hcmv3.HttpConnectionManager{
@@ -57,7 +68,7 @@ func connectionManagerFor(routes string, d policy.Direction) *hcmv3.HttpConnecti
 		StreamIdleTimeout:     never,
 		StreamFlushTimeout:    never,
 		RequestTimeout:        never,
-		RequestHeadersTimeout: never,
+		RequestHeadersTimeout: durationpb.New(headersTimeout),
 
 		ServerHeaderTransformation: hcmv3.HttpConnectionManager_PASS_THROUGH,
 		UseRemoteAddress:           wrapperspb.Bool(false),
@@ -107,7 +118,10 @@ func http1Options() *corev3.Http1ProtocolOptions {
 func http2Options() *corev3.Http2ProtocolOptions {
 	return &corev3.Http2ProtocolOptions{
 		AllowConnect:         true,
-		MaxConcurrentStreams: wrapperspb.UInt32(1024),
+		MaxConcurrentStreams: wrapperspb.UInt32(maxStreams),
+
+		InitialStreamWindowSize:     wrapperspb.UInt32(streamWindow),
+		InitialConnectionWindowSize: wrapperspb.UInt32(connectionWindow),
 	}
 }
 

@@ -71,7 +71,8 @@ func listenerFor(id policy.ClassID, d policy.Direction, port uint16) *listenerv3
 			Value: &corev3.SocketOption_IntValue{IntValue: downstream},
 			State: corev3.SocketOption_STATE_PREBIND,
 		}, boundTo(int(downstream))},
-		TcpKeepalive: keepalive(),
+		TcpKeepalive:                  keepalive(),
+		PerConnectionBufferLimitBytes: wrapperspb.UInt32(bufferLimit),
 		ListenerFilters: []*listenerv3.ListenerFilter{
 			{Name: "envoy.filters.listener.original_dst", ConfigType: &listenerv3.ListenerFilter_TypedConfig{
 				TypedConfig: anyFor(&originaldstv3.OriginalDst{})}},

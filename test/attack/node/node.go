@@ -32,6 +32,9 @@ const (
 	// Proxy is the address of the proxy's pod.
 	Proxy = "10.244.1.9"
 
+	// ClientShare is how many connections a client may have with the proxy.
+	ClientShare = 2000
+
 	serverName = "operator.test"
 	gateway    = "10.244.1.1"
 	gateway6   = "fd00:244:1::1"
@@ -158,7 +161,8 @@ func (n *Node) StartEnforcer() {
 	n.Enforcer = n.Start(n.Host, "/usr/bin/unshare", "--mount", "--propagation=slave", "sh", "-c", asInContainer, "sh", n.program("enforcer"),
 		"--node-name="+Name, "--operator-address="+Addr+":9443", "--operator-server-name="+serverName,
 		"--token-file="+n.Path("token"), "--ca-file="+n.Path("ca.crt"), "--state-dir="+n.Path("state"), "--run-dir="+n.Path("run"), "--cni-socket="+n.Path("cni.sock"),
-		"--netns-dirs="+n.Path("netns"), "--bpf-dir="+n.Path("bpf/septum"), "--metrics-address="+Addr+":9965", "--log-level=debug")
+		"--netns-dirs="+n.Path("netns"), "--bpf-dir="+n.Path("bpf/septum"), "--metrics-address="+Addr+":9965", "--log-level=debug",
+		fmt.Sprintf("--proxy-client-connections=%d", ClientShare))
 }
 
 // startProxy installs the launcher and runs it in the proxy pod, as another user and with
