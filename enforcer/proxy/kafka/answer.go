@@ -204,8 +204,7 @@ func wholeAnswer(key int16) (r kmsg.Response, code int16) {
 		code = errClusterDenied
 	}
 	r = kmsg.ResponseForKey(key)
-	if r == nil || key == keyCoordinator {
-		// Since version 4 each key of a FindCoordinator has an error of its own.
+	if r == nil {
 		return nil, code
 	}
 	field := reflect.ValueOf(r).Elem().FieldByName("ErrorCode")

@@ -162,6 +162,11 @@ func (c *conn) request(frame []byte) error {
 		return r.refuse("a request of %d bytes", size)
 	}
 	m, err := exchange.request.walk(r.version, frame[r.bodyAt:])
+	if errors.Is(err, errTail) && r.key == keyMetadata {
+		// librdkafka (2.16) leaves three bytes too many where it asks for all topics. Servers
+		// read nothing of them; they are not sent on.
+		r.frame, err = frame[:r.bodyAt+m.end], nil
+	}
 	if err != nil {
 		return r.refuse("not Kafka: %v", err)
 	}
@@ -214,7 +219,13 @@ func (c *conn) decide(r *request, topic string) policy.Decision {
 // denyWhole answers a request of which nothing is allowed, and that has no topics to say so.
 func (c *conn) denyWhole(r *request, d policy.Decision) error {
 	event := r.event()
-	answer, code := wholeAnswer(r.key)
+	answer, code, err := c.h.messages.listedAnswer(r)
+	if err != nil {
+		return err
+	}
+	if answer == nil {
+		answer, code = wholeAnswer(r.key)
+	}
 	event.Error = code
 	if answer == nil {
 		return &refusal{reason: d.Reason, event: event}

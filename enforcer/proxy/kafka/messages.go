@@ -34,12 +34,13 @@ type exchange struct {
 // messages is what the proxy knows of Kafka's messages. It does not change.
 type messages struct {
 	exchanges map[int16]exchange
+	listed    map[int16]*shape
 	// latest is the last version of each key that is let through, flexible the first with tags.
 	latest, flexible map[int16]int16
 }
 
 func newMessages() *messages {
-	m := &messages{exchanges: exchanges(), latest: map[int16]int16{}, flexible: map[int16]int16{}}
+	m := &messages{exchanges: exchanges(), listed: listed(), latest: map[int16]int16{}, flexible: map[int16]int16{}}
 	for k := int16(0); k <= kmsg.MaxKey; k++ {
 		r := kmsg.RequestForKey(k)
 		// Topics are found by Metadata alone, which is filtered.
@@ -54,6 +55,9 @@ func newMessages() *messages {
 		}
 		if e, ok := m.exchanges[k]; ok {
 			m.latest[k] = min(m.latest[k], e.request.latest)
+		}
+		if s := m.listed[k]; s != nil {
+			m.latest[k] = min(m.latest[k], s.latest)
 		}
 	}
 	return m

@@ -116,6 +116,11 @@ func TestBroker(t *testing.T) {
 	p := newThrough(t, b.proxied, b.behind, roles("orders", policy.RoleProduce, policy.RoleConsume))
 	t.Run("kcat", func(t *testing.T) { testKcat(t, b) })
 	t.Run("franz", func(t *testing.T) { testFranz(t, b, p) })
+	withSASL := newThrough(t, b.proxiedSASL, b.withSASL)
+	withSASL.class.Store(p.class.Load())
+	t.Run("Java", func(t *testing.T) { testJava(t, b, p) })
+	t.Run("confluent", func(t *testing.T) { testConfluent(t, b, p) })
+	t.Run("rest", func(t *testing.T) { testRest(t, b, p) })
 	t.Run("change", func(t *testing.T) { testChange(t, b, p) })
 }
 

@@ -107,6 +107,8 @@ type message struct {
 	sessionAt, epochAt int
 	// topics and partitions are how many were found.
 	topics, partitions int
+	// end is where the message ends.
+	end int
 }
 
 // list is one array of topics: at is its count, first its first element.
@@ -134,6 +136,7 @@ const (
 var (
 	errShort   = errors.New("the message is cut short")
 	errTooMany = errors.New("the message has too many topics or partitions")
+	errTail    = errors.New("the message has a tail that belongs to nothing")
 	errEnd     = errors.New("the walk ends here")
 )
 
@@ -156,8 +159,9 @@ func (s *shape) walk(version int16, body []byte) (*message, error) {
 		return w.out, nil
 	}
 	if err == nil && w.at != len(body) {
-		err = errors.New("the message has a tail that belongs to nothing")
+		err = errTail
 	}
+	w.out.end = w.at
 	return w.out, err
 }
 
