@@ -47,7 +47,9 @@ type compiler struct {
 }
 
 // Compile works out the policy of all nodes at once.
-func Compile(s Snapshot) *Compiled {
+func Compile(s Snapshot) *Compiled { return compile(s, maxNode()) }
+
+func compile(s Snapshot, most limits) *Compiled {
 	c := &compiler{u: newUniverse(s), tables: map[TableID]*Table{}, classes: map[ClassID]*Class{},
 		servicesOf: map[Identity][]int32{}, problems: map[string]Problem{}}
 	c.servicePorts = c.u.servicePorts()
@@ -60,6 +62,7 @@ func Compile(s Snapshot) *Compiled {
 	out := &Compiled{nodes: map[string]*nodeView{}, tables: c.tables, classes: c.classes, secrets: s.Secrets,
 		addresses: c.u.book.sorted(), identities: c.u.labels(), selected: map[Ref][]Selected{}}
 	c.endpoints(s, out)
+	c.limit(out.nodes, most)
 	for _, p := range c.problems {
 		out.problems = append(out.problems, p)
 	}

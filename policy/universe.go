@@ -94,7 +94,7 @@ func reservedLabels(b *addressBook) map[Identity]Labels {
 func (u *universe) labels() []IdentityLabels {
 	var out []IdentityLabels
 	for i, identity := range u.identities[:u.firstHost] {
-		out = append(out, IdentityLabels{Identity: identity, Labels: u.index.sets[i]})
+		out = append(out, IdentityLabels{Identity: identity, Labels: toldLabels(u.index.sets[i])})
 	}
 	for key, identity := range u.book.services {
 		namespace, name := splitName(key)

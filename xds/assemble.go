@@ -203,7 +203,7 @@ func identityFromProto(in *septumpb.IdentityLabels) (policy.IdentityLabels, erro
 	if in.GetIdentity() == 0 {
 		return policy.IdentityLabels{}, errors.New("identity: 0 is no identity")
 	}
-	if err := atMost("labels", len(in.GetLabels()), maxList); err != nil {
+	if err := atMost("labels", len(in.GetLabels()), policy.MaxIdentityLabels); err != nil {
 		return policy.IdentityLabels{}, err
 	}
 	for key, value := range in.GetLabels() {

@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"fmt"
 	"strings"
 
 	ciliumv2 "github.com/septum-dev/septum/api/cilium/v2"
@@ -39,6 +40,10 @@ func (s *scope) ciliumHTTPRule(in *ciliumv2.HTTPRule, id policy.RuleID) (policy.
 	r.Hosts, err = matchesOf(in.Host, onHost)
 	fail("host", err)
 	s.warnNoMatch(&r, id.Path+".path", id.Path+".host")
+	if n := len(in.Headers) + len(in.HeaderMatches); n > maxHeaders {
+		fail("headers", fmt.Errorf("a rule has at most %d headers and headerMatches together, this has %d: write several rules, or a regex", maxHeaders, n))
+		return r, false
+	}
 	for i, text := range in.Headers {
 		h, ok := s.ciliumHeader(text, at(id.Path, "headers", i))
 		good = good && ok
@@ -137,6 +142,8 @@ func framing(name string) bool {
 
 func (s *scope) headerName(name, path string) bool {
 	switch {
+	case len(name) > maxHeaderName:
+		s.invalid(path, "the name of a header has at most %d characters, this has %d", maxHeaderName, len(name))
 	case !token(name):
 		s.invalid(path, "%q is not the name of a header", name)
 	case strings.EqualFold(name, "host"):
@@ -147,8 +154,19 @@ func (s *scope) headerName(name, path string) bool {
 	return false
 }
 
+// The bounds of a rule's headers, far below those above which a node takes nothing at all.
+const (
+	maxHeaderName  = 256
+	maxHeaderValue = 4096
+	maxHeaders     = 256
+)
+
 // headerValue refuses what no header can have.
 func (s *scope) headerValue(value, path string) bool {
+	if len(value) > maxHeaderValue {
+		s.invalid(path, "a header's value has at most %d characters in a rule, this has %d; compare it with a Secret, or by a regex", maxHeaderValue, len(value))
+		return false
+	}
 	if strings.ContainsAny(value, "\x00\r\n") {
 		s.invalid(path, "a header's value has no line breaks")
 		return false
