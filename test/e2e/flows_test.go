@@ -1,0 +1,126 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"bufio"
+	"encoding/base64"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestFlowsOfTheCluster has the real Hubble CLI read the operator, which asks both nodes: a
+// client's egress is judged on node 2, and the server's ingress on node 1.
+func TestFlowsOfTheCluster(t *testing.T) {
+	c := here()
+	c.apply(t, "cnp.allow-get-products", c.sample(t, "allow-get-data.yaml"))
+	c.apply(t, "cnp.remote-may-get", `apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: remote-may-get, namespace: demo}
+spec:
+  endpointSelector: {matchLabels: {client: frontend-remote}}
+  egress:
+  - toPorts:
+    - ports: [{port: "53", protocol: UDP}, {port: "53", protocol: TCP}]
+  - toEndpoints: [{}]
+    toPorts:
+    - ports: [{port: "80", protocol: TCP}]
+      rules: {http: [{method: GET}]}
+`)
+	c.holds(t, 10*time.Second, []request{
+		{"frontend-remote", "GET", "/data", "200"}, {"frontend-remote", "GET", "/other", "403"}, {"frontend-remote", "POST", "/data", "403"},
+	})
+	hubble := c.relay(t)
+	type flow struct {
+		Time    time.Time
+		Verdict string
+		Node    string `json:"node_name"`
+		L7      struct {
+			HTTP struct{ Method, URL string }
+		}
+	}
+	within(t, 20*time.Second, func() string {
+		out, err := hubble("observe", "-o", "json", "-n", "demo", "--http-method", "POST", "--http-method", "GET", "--last", "100")
+		if err != nil {
+			return err.Error() + "\n" + out
+		}
+		seen, last := map[string]bool{}, time.Time{}
+		for _, line := range strings.Split(out, "\n") {
+			var res struct{ Flow *flow }
+			if json.Unmarshal([]byte(line), &res) != nil || res.Flow == nil {
+				continue
+			}
+			f := res.Flow
+			seen[strings.Join([]string{f.Node, f.Verdict, f.L7.HTTP.Method, f.L7.HTTP.URL}, " ")] = true
+			if f.Time.Before(last) {
+				return "the flows are not in the order of their times"
+			}
+			last = f.Time
+		}
+		for _, want := range []string{
+			"node1 FORWARDED GET http://backend-app/data", "node2 FORWARDED GET http://backend-app/data",
+			"node1 DROPPED GET http://backend-app/other", "node2 DROPPED POST http://backend-app/data",
+		} {
+			if !seen[want] {
+				return "no flow " + want + " in\n" + out
+			}
+		}
+		return ""
+	})
+	if out, err := hubble("status"); err != nil || !strings.Contains(out, "Connected Nodes: 2/2") {
+		t.Errorf("hubble status: %v\n%s", err, out)
+	}
+}
+
+// relay is the Hubble CLI with a port-forward to the operator and the certificate from the cluster.
+func (c cluster) relay(t *testing.T) func(args ...string) (string, error) {
+	t.Helper()
+	built := exec.Command(filepath.Join(c.root, "test/hubble/build.sh"))
+	program, err := built.Output()
+	if err != nil {
+		t.Fatalf("build the CLI: %v", err)
+	}
+	dir := t.TempDir()
+	for _, key := range []string{"tls.crt", "tls.key", "ca.crt"} {
+		text := c.kubectl(t, "-n", "septum-system", "get", "secret", "septum-flow-reader", "-o", "jsonpath={.data."+strings.ReplaceAll(key, ".", `\.`)+"}")
+		data, err := base64.StdEncoding.DecodeString(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, key), data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := c.command(t.Context(), filepath.Join(c.root, "test/cluster/cluster"), "kubectl", "-n", "septum-system", "port-forward", "svc/septum-hubble-relay", ":443")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+	})
+	line, err := bufio.NewReader(out).ReadString('\n')
+	port := regexp.MustCompile(`127\.0\.0\.1:(\d+)`).FindStringSubmatch(line)
+	if err != nil || port == nil {
+		t.Fatalf("the port-forward says %q (%v)", line, err)
+	}
+	return func(args ...string) (string, error) {
+		args = append(args, "--server", "127.0.0.1:"+port[1], "--tls", "--tls-server-name", "septum-hubble-relay.septum-system.svc",
+			"--tls-ca-cert-files", filepath.Join(dir, "ca.crt"),
+			"--tls-client-cert-file", filepath.Join(dir, "tls.crt"), "--tls-client-key-file", filepath.Join(dir, "tls.key"))
+		run := exec.CommandContext(t.Context(), strings.TrimSpace(string(program)), args...)
+		run.Env = []string{"HOME=" + dir, "TZ=UTC"}
+		out, err := run.CombinedOutput()
+		return string(out), err
+	}
+}
