@@ -105,10 +105,11 @@ func (c Class) DecideHTTP(req HTTPRequest) Decision {
 	if reason, hard := c.unclear(req); reason != "" {
 		return refuse(c.Audit || !hard, RuleID{}, reason)
 	}
-	return c.byRules(len(c.HTTP), func(i int) judge {
-		r := c.HTTP[i]
+	rules := c.ratedLast()
+	return c.byRules(len(rules), func(i int) judge {
+		r := rules[i]
 		return judge{r.ID, r.Action, r.Audit, func() bool { return r.holds(req) }}
-	})
+	}).withRate(c.Rated())
 }
 
 // judge is a rule of any kind that is asked about a request.

@@ -47,6 +47,8 @@ type Decision struct {
 	Rule RuleID
 	// Class is set where the connection is Redirected.
 	Class ClassID
+	// Rate is the rule's; above it a request is refused after all.
+	Rate Rate
 	// Reason is for people: "no rule matched", "denied by rule", "not selected by a policy".
 	Reason string
 }

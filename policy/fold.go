@@ -166,7 +166,7 @@ func (f *folder) class(l4, l7, soft []*rule) ClassID {
 	slices.SortFunc(out.Kafka, func(a, b KafkaRule) int { return CompareRuleIDs(a.ID, b.ID) })
 	if _, ok := f.classes[out.ID]; !ok {
 		f.limit(out)
-		out.HTTP = f.withinTokenSources(f.withinHeaderActions(out.HTTP))
+		out.HTTP = f.withinRates(f.withinTokenSources(f.withinHeaderActions(out.HTTP)))
 		f.classes[out.ID] = out
 	}
 	return out.ID

@@ -186,6 +186,8 @@ type HTTPRule struct {
 	Headers []HeaderMatch
 	// JWT is nil for no condition on a token. Allow rules alone have it.
 	JWT *JWT
+	// Rate is how many requests the rule lets through. Allow rules alone have it.
+	Rate Rate
 }
 
 // HeaderMatch is a condition on one header. A header that comes more than once must

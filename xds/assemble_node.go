@@ -125,6 +125,9 @@ func classFromProto(in *septumpb.Class) (policy.Class, error) {
 		if err == nil {
 			rule.JWT, err = jwtFromProto(r.GetJwt(), in.GetJwks())
 		}
+		if err == nil {
+			rule.Rate, err = rateFromProto(r.GetRateLimit())
+		}
 		if err != nil {
 			return out, fmt.Errorf("http[%d]: %w", i, err)
 		}

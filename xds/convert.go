@@ -115,7 +115,7 @@ func classToProto(c policy.Class) *septumpb.Class {
 		rule := &septumpb.HTTPRule{
 			Id: ruleToProto(r.ID), Action: uint32(r.Action), Audit: r.Audit, Path: matchToProto(r.Path),
 			Methods: matchesToProto(r.Methods), Hosts: matchesToProto(r.Hosts), Names: namesToProto(r.Names),
-			Jwt: jwtToProto(r.JWT, out.Jwks),
+			Jwt: jwtToProto(r.JWT, out.Jwks), RateLimit: rateToProto(r.Rate),
 		}
 		for _, h := range r.Headers {
 			rule.Headers = append(rule.Headers, &septumpb.HeaderMatch{Name: h.Name, Value: matchToProto(h.Value), Mismatch: uint32(h.Mismatch), Secret: string(h.Secret)})

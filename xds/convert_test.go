@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -39,7 +40,7 @@ func samplePolicy(node string) policy.NodePolicy {
 			Headers: []policy.HeaderMatch{{Name: "x-token", Value: policy.StringMatch{}}, {Name: "x-user", Value: policy.StringMatch{Kind: policy.MatchExact, Value: "a"}, Mismatch: policy.MismatchReplace}},
 			JWT: &policy.JWT{TokenSource: policy.TokenSource{Issuer: "i", Keys: "{}", Header: "x-token"},
 				Claims: []policy.Claim{{Path: []string{"a", "b"}, Values: []policy.StringMatch{{Kind: policy.MatchExact, Value: "v"}}}}},
-		}, {ID: rule, JWT: &policy.JWT{TokenSource: policy.TokenSource{Issuer: "j", Keys: `{"keys":[]}`}}}}}, {ID: "inside", Kind: policy.KindTLS, TLS: []policy.TLSRule{{ID: rule, Names: []policy.ServerName{"a.example", "**"},
+		}, {ID: rule, JWT: &policy.JWT{TokenSource: policy.TokenSource{Issuer: "j", Keys: `{"keys":[]}`}}, Rate: policy.Rate{Requests: 2, Burst: 3, Per: time.Minute}}}}, {ID: "inside", Kind: policy.KindTLS, TLS: []policy.TLSRule{{ID: rule, Names: []policy.ServerName{"a.example", "**"},
 			Inspect: policy.Inspection{Certificate: "certificate/a", ClientCA: "ca/b", TrustedCA: "ca/c", ClientCertificate: "certificate/d"}},
 			{ID: rule, Names: []policy.ServerName{"b.example"}}},
 			HTTP: []policy.HTTPRule{{ID: rule, Names: []policy.ServerName{"a.example"}, Headers: []policy.HeaderMatch{{Name: "x", Secret: "header/s"}}}}},

@@ -4,6 +4,7 @@ package v1alpha1
 // condition that is left out holds for every request.
 //
 // +kubebuilder:validation:XValidation:rule="!(has(self.jwt) && has(self.action) && self.action == 'Deny')",message="a Deny entry cannot have jwt, as a client would leave out its token; allow the tokens that are right",fieldPath=".jwt"
+// +kubebuilder:validation:XValidation:rule="!(has(self.rateLimit) && has(self.action) && self.action == 'Deny')",message="a Deny entry cannot have rateLimit",fieldPath=".rateLimit"
 type HTTPRule struct {
 	// A name for the entry, by which flows, metrics and the status name it.
 	// Without one they use its place ("ingress[0].http[1]").
@@ -58,9 +59,9 @@ type HTTPRule struct {
 	// +optional
 	JWT *JWTMatch `json:"jwt,omitempty"`
 
-	// The requests are within this rate, counted on each node. Not supported
-	// yet: an Allow entry with it allows nothing, and the condition Accepted
-	// says so.
+	// The entry lets no more requests through than this. What is above it gets
+	// 429 "Too many requests" (gRPC: RESOURCE_EXHAUSTED). Allow entries alone
+	// can have it.
 	// +optional
 	RateLimit *RateLimit `json:"rateLimit,omitempty"`
 }
@@ -152,21 +153,10 @@ type HeaderMatch struct {
 // +kubebuilder:validation:XValidation:rule="'x'.matches(self) ? true : true",message="must be an expression in RE2 syntax"
 type HeaderRegex string
 
-// RateLimit is a number of requests in a time.
-type RateLimit struct {
-	// How many requests.
-	// +kubebuilder:validation:Minimum=1
-	// +kubebuilder:validation:Maximum=1000000
-	Requests int32 `json:"requests"`
-
-	// In which time.
-	// +kubebuilder:validation:Enum=Second;Minute;Hour
-	Per string `json:"per"`
-}
-
 // GRPCRule describes gRPC calls. All of its conditions must hold.
 //
 // +kubebuilder:validation:XValidation:rule="!(has(self.jwt) && has(self.action) && self.action == 'Deny')",message="a Deny entry cannot have jwt, as a client would leave out its token; allow the tokens that are right",fieldPath=".jwt"
+// +kubebuilder:validation:XValidation:rule="!(has(self.rateLimit) && has(self.action) && self.action == 'Deny')",message="a Deny entry cannot have rateLimit",fieldPath=".rateLimit"
 // +kubebuilder:validation:XValidation:rule="!has(self.methods) || has(self.service)",message="methods need a service",fieldPath=".methods"
 type GRPCRule struct {
 	// A name for the entry, by which flows, metrics and the status name it.
@@ -202,6 +192,11 @@ type GRPCRule struct {
 	// claims, as in an http entry.
 	// +optional
 	JWT *JWTMatch `json:"jwt,omitempty"`
+
+	// The entry lets no more calls through than this, as in an http entry. Of
+	// several methods each has the rate of its own.
+	// +optional
+	RateLimit *RateLimit `json:"rateLimit,omitempty"`
 }
 
 // GRPCMethod is a method such as SayHello.

@@ -235,7 +235,11 @@ func httpText(h policy.HTTPRule) string {
 	if len(conditions) == 0 {
 		conditions = []string{"every request"}
 	}
-	return fmt.Sprintf("%s: %s %s", ruleLabel(h.ID), action, strings.Join(conditions, " and "))
+	rate := ""
+	if h.Rate.Limited() {
+		rate = fmt.Sprintf(", at most %d in %s on each node, and %d at once", h.Rate.Requests, h.Rate.Per, h.Rate.Burst)
+	}
+	return fmt.Sprintf("%s: %s %s%s", ruleLabel(h.ID), action, strings.Join(conditions, " and "), rate)
 }
 
 func tokenText(j policy.JWT) string {

@@ -78,11 +78,7 @@ func (s *scope) nativeHTTPRule(r *policy.HTTPRule, in *v1alpha1.HTTPRule) bool {
 		r.Headers = append(r.Headers, h)
 	}
 	good = s.nativeJWT(r, in.JWT) && good
-	if in.RateLimit != nil {
-		s.unsupported(path+".rateLimit", "rates are not supported yet: an Allow entry with one allows nothing, a Deny entry denies without it")
-		good = false
-	}
-	return good
+	return s.nativeRate(r, in.RateLimit) && good
 }
 
 func (s *scope) nativePath(r *policy.HTTPRule, in *v1alpha1.PathMatch, path string) bool {
@@ -180,6 +176,7 @@ func (s *scope) nativeGRPC(in []v1alpha1.GRPCRule, path string) []policy.HTTPRul
 		}
 		post := policy.HTTPRule{ID: id, Action: action, Methods: []policy.StringMatch{{Kind: policy.MatchExact, Value: "POST"}}}
 		ok = s.nativeJWT(&post, e.JWT) && ok
+		ok = s.nativeRate(&post, e.RateLimit) && ok
 		switch {
 		case !ok && action == policy.Deny, ok && e.Service == "":
 			out = append(out, post)

@@ -173,6 +173,9 @@ func httpText(h policy.HTTPRule) string {
 	for _, m := range h.Headers {
 		out += " header " + m.Name + " " + matchText(m.Value) + []string{"", " or log", " or add", " or delete", " or replace"}[m.Mismatch]
 	}
+	if h.Rate.Limited() {
+		out += fmt.Sprintf(" rate %d in %v, burst %d", h.Rate.Requests, h.Rate.Per, h.Rate.Burst)
+	}
 	if j := h.JWT; j != nil {
 		out += fmt.Sprintf(" token of %s by %s in %q", j.Issuer, j.Keys, j.Header)
 		for _, c := range j.Claims {

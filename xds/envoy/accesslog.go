@@ -104,6 +104,8 @@ func verdictOf(common *logdatav3.AccessLogCommon) (policy.Verdict, policy.RuleID
 		case result == "" || result == "allowed" && name == passed:
 		case result == "allowed" && audited:
 			verdict, rule, reason = policy.Audited, id, "refused but for the rule's mode"
+		case result == "allowed" && common.GetResponseFlags().GetRateLimited():
+			return policy.Denied, id, "above the rule's rate"
 		case result == "allowed":
 			verdict, rule, reason = policy.Forwarded, id, ""
 		case prefix == "shadow":

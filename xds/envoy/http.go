@@ -126,14 +126,9 @@ func http2Options() *corev3.Http2ProtocolOptions {
 }
 
 // localReplies makes a refusal what SEMANTICS says. Only the RBAC filter answers 403 of
-// Envoy's own. For gRPC the text becomes the status message, which must not end in CR LF.
+// Envoy's own, and only the one that counts 429. For gRPC the text becomes the status message, which must not end in CR LF.
 func localReplies() *hcmv3.LocalReplyConfig {
-	forbidden := &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_StatusCodeFilter{
-		StatusCodeFilter: &accesslogv3.StatusCodeFilter{Comparison: &accesslogv3.ComparisonFilter{
-			Op:    accesslogv3.ComparisonFilter_EQ,
-			Value: &corev3.RuntimeUInt32{DefaultValue: 403, RuntimeKey: "septum.denied_status"},
-		}},
-	}}
+	forbidden, limited := answered(403, "septum.denied_status"), answered(429, "septum.limited_status")
 	grpc := anyOf(
 		contentType(&matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Exact{Exact: "application/grpc"}}),
 		contentType(&matcherv3.StringMatcher{MatchPattern: &matcherv3.StringMatcher_Prefix{Prefix: "application/grpc+"}}),
@@ -141,6 +136,18 @@ func localReplies() *hcmv3.LocalReplyConfig {
 	return &hcmv3.LocalReplyConfig{Mappers: []*hcmv3.ResponseMapper{
 		{Filter: allOf(forbidden, grpc), BodyFormatOverride: textFormat(deniedBody)},
 		{Filter: forbidden, BodyFormatOverride: textFormat(deniedBody + "\r\n")},
+		{Filter: allOf(limited, grpc), BodyFormatOverride: textFormat(limitedBody)},
+		{Filter: limited, BodyFormatOverride: textFormat(limitedBody + "\r\n")},
+	}}
+}
+
+// answered matches answers of Envoy's own with a status.
+func answered(status uint32, key string) *accesslogv3.AccessLogFilter {
+	return &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_StatusCodeFilter{
+		StatusCodeFilter: &accesslogv3.StatusCodeFilter{Comparison: &accesslogv3.ComparisonFilter{
+			Op:    accesslogv3.ComparisonFilter_EQ,
+			Value: &corev3.RuntimeUInt32{DefaultValue: status, RuntimeKey: key},
+		}},
 	}}
 }
 

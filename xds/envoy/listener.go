@@ -110,6 +110,7 @@ func httpFilters() []*hcmv3.HttpFilter {
 	return []*hcmv3.HttpFilter{
 		tokensFilter(),
 		{Name: rbacFilter, ConfigType: &hcmv3.HttpFilter_TypedConfig{TypedConfig: anyFor(&rbacfilterv3.RBAC{})}},
+		rateLimitFilter(),
 		headerFilter(),
 		{Name: "envoy.filters.http.router", ConfigType: &hcmv3.HttpFilter_TypedConfig{
 			TypedConfig: anyFor(&routerv3.Router{SuppressEnvoyHeaders: true})}},

@@ -41,6 +41,7 @@ type sorted struct {
 
 func sort(class policy.Class) sorted {
 	var s sorted
+	rated := len(class.Rated()) > 0 // these are a stage of their own
 	for _, rule := range class.HTTP {
 		if !compiles(rule) {
 			// Ingest lets none through. One bad expression would cost the class all its
@@ -55,6 +56,7 @@ func sort(class policy.Class) sorted {
 			s.enforced.look(rule)
 		}
 		switch {
+		case rated && rule.Action == policy.Allow && rule.Rate.Limited():
 		case rule.Action == policy.Allow:
 			s.allow = append(s.allow, rule)
 		case rule.Audit:
@@ -83,7 +85,7 @@ func matcherFor(class policy.Class) *matcher {
 	}
 	s := sort(class)
 	// With AllowAll the allows decide nothing, but name the rule.
-	next := stage(s.allow, act(last))
+	next := stage(s.allow, ratedStage(class, act(last)))
 	if class.Audit {
 		next = stage(s.audit, next)
 	}

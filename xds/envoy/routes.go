@@ -87,6 +87,9 @@ func filtersFor(class policy.Class) map[string]*anypb.Any {
 	if tokens := tokensOf(class); tokens != nil {
 		out[tokenFilter] = anyFor(tokens)
 	}
+	if rates := ratesOf(class); rates != nil {
+		out[rateFilter] = anyFor(rates)
+	}
 	if changes := headerChanges(class); changes != nil {
 		out[headersFilter] = anyFor(changes)
 	}

@@ -1117,6 +1117,8 @@ type HTTPRule struct {
 	Audit bool `protobuf:"varint,7,opt,name=audit,proto3" json:"audit,omitempty"`
 	// jwt is set where the request must carry a token.
 	Jwt *JWT `protobuf:"bytes,20,opt,name=jwt,proto3" json:"jwt,omitempty"`
+	// rate_limit is set where the rule has a rate.
+	RateLimit *RateLimit `protobuf:"bytes,21,opt,name=rate_limit,json=rateLimit,proto3" json:"rate_limit,omitempty"`
 	// names are those of the inspected TLS connections that the rule is about.
 	Names         []string `protobuf:"bytes,22,rep,name=names,proto3" json:"names,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -1209,6 +1211,13 @@ func (x *HTTPRule) GetJwt() *JWT {
 	return nil
 }
 
+func (x *HTTPRule) GetRateLimit() *RateLimit {
+	if x != nil {
+		return x.RateLimit
+	}
+	return nil
+}
+
 func (x *HTTPRule) GetNames() []string {
 	if x != nil {
 		return x.Names
@@ -1285,6 +1294,67 @@ func (x *JWT) GetClaims() []*Claim {
 	return nil
 }
 
+// RateLimit is a bucket of burst that fills with requests in so many seconds.
+type RateLimit struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Requests      uint32                 `protobuf:"varint,1,opt,name=requests,proto3" json:"requests,omitempty"`
+	Burst         uint32                 `protobuf:"varint,2,opt,name=burst,proto3" json:"burst,omitempty"`
+	Seconds       uint32                 `protobuf:"varint,3,opt,name=seconds,proto3" json:"seconds,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RateLimit) Reset() {
+	*x = RateLimit{}
+	mi := &file_septum_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RateLimit) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RateLimit) ProtoMessage() {}
+
+func (x *RateLimit) ProtoReflect() protoreflect.Message {
+	mi := &file_septum_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RateLimit.ProtoReflect.Descriptor instead.
+func (*RateLimit) Descriptor() ([]byte, []int) {
+	return file_septum_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *RateLimit) GetRequests() uint32 {
+	if x != nil {
+		return x.Requests
+	}
+	return 0
+}
+
+func (x *RateLimit) GetBurst() uint32 {
+	if x != nil {
+		return x.Burst
+	}
+	return 0
+}
+
+func (x *RateLimit) GetSeconds() uint32 {
+	if x != nil {
+		return x.Seconds
+	}
+	return 0
+}
+
 type Claim struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Path          []string               `protobuf:"bytes,1,rep,name=path,proto3" json:"path,omitempty"`
@@ -1295,7 +1365,7 @@ type Claim struct {
 
 func (x *Claim) Reset() {
 	*x = Claim{}
-	mi := &file_septum_proto_msgTypes[14]
+	mi := &file_septum_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1307,7 +1377,7 @@ func (x *Claim) String() string {
 func (*Claim) ProtoMessage() {}
 
 func (x *Claim) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[14]
+	mi := &file_septum_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1320,7 +1390,7 @@ func (x *Claim) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Claim.ProtoReflect.Descriptor instead.
 func (*Claim) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{14}
+	return file_septum_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Claim) GetPath() []string {
@@ -1347,7 +1417,7 @@ type StringMatch struct {
 
 func (x *StringMatch) Reset() {
 	*x = StringMatch{}
-	mi := &file_septum_proto_msgTypes[15]
+	mi := &file_septum_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1359,7 +1429,7 @@ func (x *StringMatch) String() string {
 func (*StringMatch) ProtoMessage() {}
 
 func (x *StringMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[15]
+	mi := &file_septum_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1372,7 +1442,7 @@ func (x *StringMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StringMatch.ProtoReflect.Descriptor instead.
 func (*StringMatch) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{15}
+	return file_septum_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *StringMatch) GetKind() uint32 {
@@ -1403,7 +1473,7 @@ type HeaderMatch struct {
 
 func (x *HeaderMatch) Reset() {
 	*x = HeaderMatch{}
-	mi := &file_septum_proto_msgTypes[16]
+	mi := &file_septum_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1415,7 +1485,7 @@ func (x *HeaderMatch) String() string {
 func (*HeaderMatch) ProtoMessage() {}
 
 func (x *HeaderMatch) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[16]
+	mi := &file_septum_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1428,7 +1498,7 @@ func (x *HeaderMatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HeaderMatch.ProtoReflect.Descriptor instead.
 func (*HeaderMatch) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{16}
+	return file_septum_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *HeaderMatch) GetName() string {
@@ -1471,7 +1541,7 @@ type Secret struct {
 
 func (x *Secret) Reset() {
 	*x = Secret{}
-	mi := &file_septum_proto_msgTypes[17]
+	mi := &file_septum_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1483,7 +1553,7 @@ func (x *Secret) String() string {
 func (*Secret) ProtoMessage() {}
 
 func (x *Secret) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[17]
+	mi := &file_septum_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1496,7 +1566,7 @@ func (x *Secret) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Secret.ProtoReflect.Descriptor instead.
 func (*Secret) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{17}
+	return file_septum_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Secret) GetId() string {
@@ -1534,7 +1604,7 @@ type Address struct {
 
 func (x *Address) Reset() {
 	*x = Address{}
-	mi := &file_septum_proto_msgTypes[18]
+	mi := &file_septum_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1546,7 +1616,7 @@ func (x *Address) String() string {
 func (*Address) ProtoMessage() {}
 
 func (x *Address) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[18]
+	mi := &file_septum_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1559,7 +1629,7 @@ func (x *Address) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Address.ProtoReflect.Descriptor instead.
 func (*Address) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{18}
+	return file_septum_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Address) GetPrefix() string {
@@ -1614,7 +1684,7 @@ type IdentityLabels struct {
 
 func (x *IdentityLabels) Reset() {
 	*x = IdentityLabels{}
-	mi := &file_septum_proto_msgTypes[19]
+	mi := &file_septum_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1626,7 +1696,7 @@ func (x *IdentityLabels) String() string {
 func (*IdentityLabels) ProtoMessage() {}
 
 func (x *IdentityLabels) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[19]
+	mi := &file_septum_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1639,7 +1709,7 @@ func (x *IdentityLabels) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IdentityLabels.ProtoReflect.Descriptor instead.
 func (*IdentityLabels) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{19}
+	return file_septum_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *IdentityLabels) GetIdentity() uint32 {
@@ -1669,7 +1739,7 @@ type Checkpoint struct {
 
 func (x *Checkpoint) Reset() {
 	*x = Checkpoint{}
-	mi := &file_septum_proto_msgTypes[20]
+	mi := &file_septum_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1681,7 +1751,7 @@ func (x *Checkpoint) String() string {
 func (*Checkpoint) ProtoMessage() {}
 
 func (x *Checkpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[20]
+	mi := &file_septum_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1694,7 +1764,7 @@ func (x *Checkpoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Checkpoint.ProtoReflect.Descriptor instead.
 func (*Checkpoint) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{20}
+	return file_septum_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Checkpoint) GetVersion() string {
@@ -1724,7 +1794,7 @@ type AppliedPolicy struct {
 
 func (x *AppliedPolicy) Reset() {
 	*x = AppliedPolicy{}
-	mi := &file_septum_proto_msgTypes[21]
+	mi := &file_septum_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1736,7 +1806,7 @@ func (x *AppliedPolicy) String() string {
 func (*AppliedPolicy) ProtoMessage() {}
 
 func (x *AppliedPolicy) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[21]
+	mi := &file_septum_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1749,7 +1819,7 @@ func (x *AppliedPolicy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AppliedPolicy.ProtoReflect.Descriptor instead.
 func (*AppliedPolicy) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{21}
+	return file_septum_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *AppliedPolicy) GetKind() string {
@@ -1798,7 +1868,7 @@ type AuthenticateRequest struct {
 
 func (x *AuthenticateRequest) Reset() {
 	*x = AuthenticateRequest{}
-	mi := &file_septum_proto_msgTypes[22]
+	mi := &file_septum_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1810,7 +1880,7 @@ func (x *AuthenticateRequest) String() string {
 func (*AuthenticateRequest) ProtoMessage() {}
 
 func (x *AuthenticateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[22]
+	mi := &file_septum_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1823,7 +1893,7 @@ func (x *AuthenticateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuthenticateRequest.ProtoReflect.Descriptor instead.
 func (*AuthenticateRequest) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{22}
+	return file_septum_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *AuthenticateRequest) GetToken() string {
@@ -1853,7 +1923,7 @@ type AuthenticateResponse struct {
 
 func (x *AuthenticateResponse) Reset() {
 	*x = AuthenticateResponse{}
-	mi := &file_septum_proto_msgTypes[23]
+	mi := &file_septum_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1865,7 +1935,7 @@ func (x *AuthenticateResponse) String() string {
 func (*AuthenticateResponse) ProtoMessage() {}
 
 func (x *AuthenticateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[23]
+	mi := &file_septum_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1878,7 +1948,7 @@ func (x *AuthenticateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuthenticateResponse.ProtoReflect.Descriptor instead.
 func (*AuthenticateResponse) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{23}
+	return file_septum_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *AuthenticateResponse) GetCertificate() []byte {
@@ -1921,7 +1991,7 @@ type NodeReport struct {
 
 func (x *NodeReport) Reset() {
 	*x = NodeReport{}
-	mi := &file_septum_proto_msgTypes[24]
+	mi := &file_septum_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1933,7 +2003,7 @@ func (x *NodeReport) String() string {
 func (*NodeReport) ProtoMessage() {}
 
 func (x *NodeReport) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[24]
+	mi := &file_septum_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1946,7 +2016,7 @@ func (x *NodeReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeReport.ProtoReflect.Descriptor instead.
 func (*NodeReport) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{24}
+	return file_septum_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *NodeReport) GetNodeVersion() string {
@@ -2002,7 +2072,7 @@ type NodeProblem struct {
 
 func (x *NodeProblem) Reset() {
 	*x = NodeProblem{}
-	mi := &file_septum_proto_msgTypes[25]
+	mi := &file_septum_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2014,7 +2084,7 @@ func (x *NodeProblem) String() string {
 func (*NodeProblem) ProtoMessage() {}
 
 func (x *NodeProblem) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[25]
+	mi := &file_septum_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2027,7 +2097,7 @@ func (x *NodeProblem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeProblem.ProtoReflect.Descriptor instead.
 func (*NodeProblem) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{25}
+	return file_septum_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *NodeProblem) GetEndpoint() string {
@@ -2076,7 +2146,7 @@ type RuleCounter struct {
 
 func (x *RuleCounter) Reset() {
 	*x = RuleCounter{}
-	mi := &file_septum_proto_msgTypes[26]
+	mi := &file_septum_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2088,7 +2158,7 @@ func (x *RuleCounter) String() string {
 func (*RuleCounter) ProtoMessage() {}
 
 func (x *RuleCounter) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[26]
+	mi := &file_septum_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2101,7 +2171,7 @@ func (x *RuleCounter) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RuleCounter.ProtoReflect.Descriptor instead.
 func (*RuleCounter) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{26}
+	return file_septum_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *RuleCounter) GetKind() string {
@@ -2189,7 +2259,7 @@ type ReportResponse struct {
 
 func (x *ReportResponse) Reset() {
 	*x = ReportResponse{}
-	mi := &file_septum_proto_msgTypes[27]
+	mi := &file_septum_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2201,7 +2271,7 @@ func (x *ReportResponse) String() string {
 func (*ReportResponse) ProtoMessage() {}
 
 func (x *ReportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[27]
+	mi := &file_septum_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2214,7 +2284,7 @@ func (x *ReportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportResponse.ProtoReflect.Descriptor instead.
 func (*ReportResponse) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{27}
+	return file_septum_proto_rawDescGZIP(), []int{28}
 }
 
 type ToProxy struct {
@@ -2230,7 +2300,7 @@ type ToProxy struct {
 
 func (x *ToProxy) Reset() {
 	*x = ToProxy{}
-	mi := &file_septum_proto_msgTypes[28]
+	mi := &file_septum_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2242,7 +2312,7 @@ func (x *ToProxy) String() string {
 func (*ToProxy) ProtoMessage() {}
 
 func (x *ToProxy) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[28]
+	mi := &file_septum_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2255,7 +2325,7 @@ func (x *ToProxy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ToProxy.ProtoReflect.Descriptor instead.
 func (*ToProxy) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{28}
+	return file_septum_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ToProxy) GetMessage() isToProxy_Message {
@@ -2312,7 +2382,7 @@ type ProxyClasses struct {
 
 func (x *ProxyClasses) Reset() {
 	*x = ProxyClasses{}
-	mi := &file_septum_proto_msgTypes[29]
+	mi := &file_septum_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2324,7 +2394,7 @@ func (x *ProxyClasses) String() string {
 func (*ProxyClasses) ProtoMessage() {}
 
 func (x *ProxyClasses) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[29]
+	mi := &file_septum_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2337,7 +2407,7 @@ func (x *ProxyClasses) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProxyClasses.ProtoReflect.Descriptor instead.
 func (*ProxyClasses) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{29}
+	return file_septum_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ProxyClasses) GetVersion() string {
@@ -2372,7 +2442,7 @@ type ProxyClass struct {
 
 func (x *ProxyClass) Reset() {
 	*x = ProxyClass{}
-	mi := &file_septum_proto_msgTypes[30]
+	mi := &file_septum_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2384,7 +2454,7 @@ func (x *ProxyClass) String() string {
 func (*ProxyClass) ProtoMessage() {}
 
 func (x *ProxyClass) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[30]
+	mi := &file_septum_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2397,7 +2467,7 @@ func (x *ProxyClass) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProxyClass.ProtoReflect.Descriptor instead.
 func (*ProxyClass) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{30}
+	return file_septum_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ProxyClass) GetClass() *Class {
@@ -2428,7 +2498,7 @@ type FromProxy struct {
 
 func (x *FromProxy) Reset() {
 	*x = FromProxy{}
-	mi := &file_septum_proto_msgTypes[31]
+	mi := &file_septum_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2440,7 +2510,7 @@ func (x *FromProxy) String() string {
 func (*FromProxy) ProtoMessage() {}
 
 func (x *FromProxy) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[31]
+	mi := &file_septum_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2453,7 +2523,7 @@ func (x *FromProxy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FromProxy.ProtoReflect.Descriptor instead.
 func (*FromProxy) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{31}
+	return file_septum_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *FromProxy) GetMessage() isFromProxy_Message {
@@ -2522,7 +2592,7 @@ type Lookups struct {
 
 func (x *Lookups) Reset() {
 	*x = Lookups{}
-	mi := &file_septum_proto_msgTypes[32]
+	mi := &file_septum_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2534,7 +2604,7 @@ func (x *Lookups) String() string {
 func (*Lookups) ProtoMessage() {}
 
 func (x *Lookups) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[32]
+	mi := &file_septum_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2547,7 +2617,7 @@ func (x *Lookups) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lookups.ProtoReflect.Descriptor instead.
 func (*Lookups) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{32}
+	return file_septum_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Lookups) GetLookups() []*Lookup {
@@ -2573,7 +2643,7 @@ type Lookup struct {
 
 func (x *Lookup) Reset() {
 	*x = Lookup{}
-	mi := &file_septum_proto_msgTypes[33]
+	mi := &file_septum_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2585,7 +2655,7 @@ func (x *Lookup) String() string {
 func (*Lookup) ProtoMessage() {}
 
 func (x *Lookup) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[33]
+	mi := &file_septum_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2598,7 +2668,7 @@ func (x *Lookup) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lookup.ProtoReflect.Descriptor instead.
 func (*Lookup) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{33}
+	return file_septum_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Lookup) GetNumber() uint64 {
@@ -2646,7 +2716,7 @@ type LookupsKnown struct {
 
 func (x *LookupsKnown) Reset() {
 	*x = LookupsKnown{}
-	mi := &file_septum_proto_msgTypes[34]
+	mi := &file_septum_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2658,7 +2728,7 @@ func (x *LookupsKnown) String() string {
 func (*LookupsKnown) ProtoMessage() {}
 
 func (x *LookupsKnown) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[34]
+	mi := &file_septum_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2671,7 +2741,7 @@ func (x *LookupsKnown) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LookupsKnown.ProtoReflect.Descriptor instead.
 func (*LookupsKnown) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{34}
+	return file_septum_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *LookupsKnown) GetNumbers() []uint64 {
@@ -2694,7 +2764,7 @@ type ProxyAnswer struct {
 
 func (x *ProxyAnswer) Reset() {
 	*x = ProxyAnswer{}
-	mi := &file_septum_proto_msgTypes[35]
+	mi := &file_septum_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2706,7 +2776,7 @@ func (x *ProxyAnswer) String() string {
 func (*ProxyAnswer) ProtoMessage() {}
 
 func (x *ProxyAnswer) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[35]
+	mi := &file_septum_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2719,7 +2789,7 @@ func (x *ProxyAnswer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProxyAnswer.ProtoReflect.Descriptor instead.
 func (*ProxyAnswer) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{35}
+	return file_septum_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ProxyAnswer) GetVersion() string {
@@ -2748,7 +2818,7 @@ type ProxyEvents struct {
 
 func (x *ProxyEvents) Reset() {
 	*x = ProxyEvents{}
-	mi := &file_septum_proto_msgTypes[36]
+	mi := &file_septum_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2760,7 +2830,7 @@ func (x *ProxyEvents) String() string {
 func (*ProxyEvents) ProtoMessage() {}
 
 func (x *ProxyEvents) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[36]
+	mi := &file_septum_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2773,7 +2843,7 @@ func (x *ProxyEvents) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProxyEvents.ProtoReflect.Descriptor instead.
 func (*ProxyEvents) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{36}
+	return file_septum_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ProxyEvents) GetEvents() []*ProxyEvent {
@@ -2810,7 +2880,7 @@ type ProxyEvent struct {
 
 func (x *ProxyEvent) Reset() {
 	*x = ProxyEvent{}
-	mi := &file_septum_proto_msgTypes[37]
+	mi := &file_septum_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2822,7 +2892,7 @@ func (x *ProxyEvent) String() string {
 func (*ProxyEvent) ProtoMessage() {}
 
 func (x *ProxyEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[37]
+	mi := &file_septum_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2835,7 +2905,7 @@ func (x *ProxyEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProxyEvent.ProtoReflect.Descriptor instead.
 func (*ProxyEvent) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{37}
+	return file_septum_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ProxyEvent) GetTime() int64 {
@@ -2925,7 +2995,7 @@ type DNSEvent struct {
 
 func (x *DNSEvent) Reset() {
 	*x = DNSEvent{}
-	mi := &file_septum_proto_msgTypes[38]
+	mi := &file_septum_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2937,7 +3007,7 @@ func (x *DNSEvent) String() string {
 func (*DNSEvent) ProtoMessage() {}
 
 func (x *DNSEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[38]
+	mi := &file_septum_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2950,7 +3020,7 @@ func (x *DNSEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DNSEvent.ProtoReflect.Descriptor instead.
 func (*DNSEvent) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{38}
+	return file_septum_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *DNSEvent) GetName() string {
@@ -3016,7 +3086,7 @@ type KafkaEvent struct {
 
 func (x *KafkaEvent) Reset() {
 	*x = KafkaEvent{}
-	mi := &file_septum_proto_msgTypes[39]
+	mi := &file_septum_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3028,7 +3098,7 @@ func (x *KafkaEvent) String() string {
 func (*KafkaEvent) ProtoMessage() {}
 
 func (x *KafkaEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[39]
+	mi := &file_septum_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3041,7 +3111,7 @@ func (x *KafkaEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KafkaEvent.ProtoReflect.Descriptor instead.
 func (*KafkaEvent) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{39}
+	return file_septum_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *KafkaEvent) GetKey() int32 {
@@ -3099,7 +3169,7 @@ type StoredState struct {
 
 func (x *StoredState) Reset() {
 	*x = StoredState{}
-	mi := &file_septum_proto_msgTypes[40]
+	mi := &file_septum_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3111,7 +3181,7 @@ func (x *StoredState) String() string {
 func (*StoredState) ProtoMessage() {}
 
 func (x *StoredState) ProtoReflect() protoreflect.Message {
-	mi := &file_septum_proto_msgTypes[40]
+	mi := &file_septum_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3124,7 +3194,7 @@ func (x *StoredState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StoredState.ProtoReflect.Descriptor instead.
 func (*StoredState) Descriptor() ([]byte, []int) {
-	return file_septum_proto_rawDescGZIP(), []int{40}
+	return file_septum_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *StoredState) GetNode() string {
@@ -3247,7 +3317,7 @@ const file_septum_proto_rawDesc = "" +
 	"\bversions\x18\x05 \x03(\x05R\bversions\x12\x1d\n" +
 	"\n" +
 	"client_ids\x18\x06 \x03(\tR\tclientIds\x128\n" +
-	"\x06topics\x18\a \x03(\v2 .septum.xds.v1alpha1.StringMatchR\x06topics\"\x8d\x03\n" +
+	"\x06topics\x18\a \x03(\v2 .septum.xds.v1alpha1.StringMatchR\x06topics\"\xcc\x03\n" +
 	"\bHTTPRule\x12+\n" +
 	"\x02id\x18\x01 \x01(\v2\x1b.septum.xds.v1alpha1.RuleIDR\x02id\x12\x16\n" +
 	"\x06action\x18\x02 \x01(\rR\x06action\x12:\n" +
@@ -3256,13 +3326,19 @@ const file_septum_proto_rawDesc = "" +
 	"\x05hosts\x18\x05 \x03(\v2 .septum.xds.v1alpha1.StringMatchR\x05hosts\x12:\n" +
 	"\aheaders\x18\x06 \x03(\v2 .septum.xds.v1alpha1.HeaderMatchR\aheaders\x12\x14\n" +
 	"\x05audit\x18\a \x01(\bR\x05audit\x12*\n" +
-	"\x03jwt\x18\x14 \x01(\v2\x18.septum.xds.v1alpha1.JWTR\x03jwt\x12\x14\n" +
+	"\x03jwt\x18\x14 \x01(\v2\x18.septum.xds.v1alpha1.JWTR\x03jwt\x12=\n" +
+	"\n" +
+	"rate_limit\x18\x15 \x01(\v2\x1e.septum.xds.v1alpha1.RateLimitR\trateLimit\x12\x14\n" +
 	"\x05names\x18\x16 \x03(\tR\x05names\"}\n" +
 	"\x03JWT\x12\x16\n" +
 	"\x06issuer\x18\x01 \x01(\tR\x06issuer\x12\x12\n" +
 	"\x04keys\x18\x02 \x01(\rR\x04keys\x12\x16\n" +
 	"\x06header\x18\x03 \x01(\tR\x06header\x122\n" +
-	"\x06claims\x18\x04 \x03(\v2\x1a.septum.xds.v1alpha1.ClaimR\x06claims\"U\n" +
+	"\x06claims\x18\x04 \x03(\v2\x1a.septum.xds.v1alpha1.ClaimR\x06claims\"W\n" +
+	"\tRateLimit\x12\x1a\n" +
+	"\brequests\x18\x01 \x01(\rR\brequests\x12\x14\n" +
+	"\x05burst\x18\x02 \x01(\rR\x05burst\x12\x18\n" +
+	"\aseconds\x18\x03 \x01(\rR\aseconds\"U\n" +
 	"\x05Claim\x12\x12\n" +
 	"\x04path\x18\x01 \x03(\tR\x04path\x128\n" +
 	"\x06values\x18\x02 \x03(\v2 .septum.xds.v1alpha1.StringMatchR\x06values\"7\n" +
@@ -3430,7 +3506,7 @@ func file_septum_proto_rawDescGZIP() []byte {
 	return file_septum_proto_rawDescData
 }
 
-var file_septum_proto_msgTypes = make([]protoimpl.MessageInfo, 44)
+var file_septum_proto_msgTypes = make([]protoimpl.MessageInfo, 45)
 var file_septum_proto_goTypes = []any{
 	(*NodeResource)(nil),         // 0: septum.xds.v1alpha1.NodeResource
 	(*ClusterResource)(nil),      // 1: septum.xds.v1alpha1.ClusterResource
@@ -3446,46 +3522,47 @@ var file_septum_proto_goTypes = []any{
 	(*KafkaRule)(nil),            // 11: septum.xds.v1alpha1.KafkaRule
 	(*HTTPRule)(nil),             // 12: septum.xds.v1alpha1.HTTPRule
 	(*JWT)(nil),                  // 13: septum.xds.v1alpha1.JWT
-	(*Claim)(nil),                // 14: septum.xds.v1alpha1.Claim
-	(*StringMatch)(nil),          // 15: septum.xds.v1alpha1.StringMatch
-	(*HeaderMatch)(nil),          // 16: septum.xds.v1alpha1.HeaderMatch
-	(*Secret)(nil),               // 17: septum.xds.v1alpha1.Secret
-	(*Address)(nil),              // 18: septum.xds.v1alpha1.Address
-	(*IdentityLabels)(nil),       // 19: septum.xds.v1alpha1.IdentityLabels
-	(*Checkpoint)(nil),           // 20: septum.xds.v1alpha1.Checkpoint
-	(*AppliedPolicy)(nil),        // 21: septum.xds.v1alpha1.AppliedPolicy
-	(*AuthenticateRequest)(nil),  // 22: septum.xds.v1alpha1.AuthenticateRequest
-	(*AuthenticateResponse)(nil), // 23: septum.xds.v1alpha1.AuthenticateResponse
-	(*NodeReport)(nil),           // 24: septum.xds.v1alpha1.NodeReport
-	(*NodeProblem)(nil),          // 25: septum.xds.v1alpha1.NodeProblem
-	(*RuleCounter)(nil),          // 26: septum.xds.v1alpha1.RuleCounter
-	(*ReportResponse)(nil),       // 27: septum.xds.v1alpha1.ReportResponse
-	(*ToProxy)(nil),              // 28: septum.xds.v1alpha1.ToProxy
-	(*ProxyClasses)(nil),         // 29: septum.xds.v1alpha1.ProxyClasses
-	(*ProxyClass)(nil),           // 30: septum.xds.v1alpha1.ProxyClass
-	(*FromProxy)(nil),            // 31: septum.xds.v1alpha1.FromProxy
-	(*Lookups)(nil),              // 32: septum.xds.v1alpha1.Lookups
-	(*Lookup)(nil),               // 33: septum.xds.v1alpha1.Lookup
-	(*LookupsKnown)(nil),         // 34: septum.xds.v1alpha1.LookupsKnown
-	(*ProxyAnswer)(nil),          // 35: septum.xds.v1alpha1.ProxyAnswer
-	(*ProxyEvents)(nil),          // 36: septum.xds.v1alpha1.ProxyEvents
-	(*ProxyEvent)(nil),           // 37: septum.xds.v1alpha1.ProxyEvent
-	(*DNSEvent)(nil),             // 38: septum.xds.v1alpha1.DNSEvent
-	(*KafkaEvent)(nil),           // 39: septum.xds.v1alpha1.KafkaEvent
-	(*StoredState)(nil),          // 40: septum.xds.v1alpha1.StoredState
-	nil,                          // 41: septum.xds.v1alpha1.IdentityLabels.LabelsEntry
-	nil,                          // 42: septum.xds.v1alpha1.StoredState.NodeResourcesEntry
-	nil,                          // 43: septum.xds.v1alpha1.StoredState.ClusterResourcesEntry
+	(*RateLimit)(nil),            // 14: septum.xds.v1alpha1.RateLimit
+	(*Claim)(nil),                // 15: septum.xds.v1alpha1.Claim
+	(*StringMatch)(nil),          // 16: septum.xds.v1alpha1.StringMatch
+	(*HeaderMatch)(nil),          // 17: septum.xds.v1alpha1.HeaderMatch
+	(*Secret)(nil),               // 18: septum.xds.v1alpha1.Secret
+	(*Address)(nil),              // 19: septum.xds.v1alpha1.Address
+	(*IdentityLabels)(nil),       // 20: septum.xds.v1alpha1.IdentityLabels
+	(*Checkpoint)(nil),           // 21: septum.xds.v1alpha1.Checkpoint
+	(*AppliedPolicy)(nil),        // 22: septum.xds.v1alpha1.AppliedPolicy
+	(*AuthenticateRequest)(nil),  // 23: septum.xds.v1alpha1.AuthenticateRequest
+	(*AuthenticateResponse)(nil), // 24: septum.xds.v1alpha1.AuthenticateResponse
+	(*NodeReport)(nil),           // 25: septum.xds.v1alpha1.NodeReport
+	(*NodeProblem)(nil),          // 26: septum.xds.v1alpha1.NodeProblem
+	(*RuleCounter)(nil),          // 27: septum.xds.v1alpha1.RuleCounter
+	(*ReportResponse)(nil),       // 28: septum.xds.v1alpha1.ReportResponse
+	(*ToProxy)(nil),              // 29: septum.xds.v1alpha1.ToProxy
+	(*ProxyClasses)(nil),         // 30: septum.xds.v1alpha1.ProxyClasses
+	(*ProxyClass)(nil),           // 31: septum.xds.v1alpha1.ProxyClass
+	(*FromProxy)(nil),            // 32: septum.xds.v1alpha1.FromProxy
+	(*Lookups)(nil),              // 33: septum.xds.v1alpha1.Lookups
+	(*Lookup)(nil),               // 34: septum.xds.v1alpha1.Lookup
+	(*LookupsKnown)(nil),         // 35: septum.xds.v1alpha1.LookupsKnown
+	(*ProxyAnswer)(nil),          // 36: septum.xds.v1alpha1.ProxyAnswer
+	(*ProxyEvents)(nil),          // 37: septum.xds.v1alpha1.ProxyEvents
+	(*ProxyEvent)(nil),           // 38: septum.xds.v1alpha1.ProxyEvent
+	(*DNSEvent)(nil),             // 39: septum.xds.v1alpha1.DNSEvent
+	(*KafkaEvent)(nil),           // 40: septum.xds.v1alpha1.KafkaEvent
+	(*StoredState)(nil),          // 41: septum.xds.v1alpha1.StoredState
+	nil,                          // 42: septum.xds.v1alpha1.IdentityLabels.LabelsEntry
+	nil,                          // 43: septum.xds.v1alpha1.StoredState.NodeResourcesEntry
+	nil,                          // 44: septum.xds.v1alpha1.StoredState.ClusterResourcesEntry
 }
 var file_septum_proto_depIdxs = []int32{
 	2,  // 0: septum.xds.v1alpha1.NodeResource.endpoint:type_name -> septum.xds.v1alpha1.Endpoint
 	3,  // 1: septum.xds.v1alpha1.NodeResource.table:type_name -> septum.xds.v1alpha1.Table
 	7,  // 2: septum.xds.v1alpha1.NodeResource.class:type_name -> septum.xds.v1alpha1.Class
-	20, // 3: septum.xds.v1alpha1.NodeResource.checkpoint:type_name -> septum.xds.v1alpha1.Checkpoint
-	17, // 4: septum.xds.v1alpha1.NodeResource.secret:type_name -> septum.xds.v1alpha1.Secret
-	18, // 5: septum.xds.v1alpha1.ClusterResource.address:type_name -> septum.xds.v1alpha1.Address
-	19, // 6: septum.xds.v1alpha1.ClusterResource.identity:type_name -> septum.xds.v1alpha1.IdentityLabels
-	20, // 7: septum.xds.v1alpha1.ClusterResource.checkpoint:type_name -> septum.xds.v1alpha1.Checkpoint
+	21, // 3: septum.xds.v1alpha1.NodeResource.checkpoint:type_name -> septum.xds.v1alpha1.Checkpoint
+	18, // 4: septum.xds.v1alpha1.NodeResource.secret:type_name -> septum.xds.v1alpha1.Secret
+	19, // 5: septum.xds.v1alpha1.ClusterResource.address:type_name -> septum.xds.v1alpha1.Address
+	20, // 6: septum.xds.v1alpha1.ClusterResource.identity:type_name -> septum.xds.v1alpha1.IdentityLabels
+	21, // 7: septum.xds.v1alpha1.ClusterResource.checkpoint:type_name -> septum.xds.v1alpha1.Checkpoint
 	5,  // 8: septum.xds.v1alpha1.Table.entries:type_name -> septum.xds.v1alpha1.Entry
 	6,  // 9: septum.xds.v1alpha1.Table.rules:type_name -> septum.xds.v1alpha1.RuleID
 	4,  // 10: septum.xds.v1alpha1.Table.denying:type_name -> septum.xds.v1alpha1.PolicyRef
@@ -3499,45 +3576,46 @@ var file_septum_proto_depIdxs = []int32{
 	6,  // 18: septum.xds.v1alpha1.TLSRule.id:type_name -> septum.xds.v1alpha1.RuleID
 	10, // 19: septum.xds.v1alpha1.TLSRule.inspect:type_name -> septum.xds.v1alpha1.Inspection
 	6,  // 20: septum.xds.v1alpha1.KafkaRule.id:type_name -> septum.xds.v1alpha1.RuleID
-	15, // 21: septum.xds.v1alpha1.KafkaRule.topics:type_name -> septum.xds.v1alpha1.StringMatch
+	16, // 21: septum.xds.v1alpha1.KafkaRule.topics:type_name -> septum.xds.v1alpha1.StringMatch
 	6,  // 22: septum.xds.v1alpha1.HTTPRule.id:type_name -> septum.xds.v1alpha1.RuleID
-	15, // 23: septum.xds.v1alpha1.HTTPRule.methods:type_name -> septum.xds.v1alpha1.StringMatch
-	15, // 24: septum.xds.v1alpha1.HTTPRule.path:type_name -> septum.xds.v1alpha1.StringMatch
-	15, // 25: septum.xds.v1alpha1.HTTPRule.hosts:type_name -> septum.xds.v1alpha1.StringMatch
-	16, // 26: septum.xds.v1alpha1.HTTPRule.headers:type_name -> septum.xds.v1alpha1.HeaderMatch
+	16, // 23: septum.xds.v1alpha1.HTTPRule.methods:type_name -> septum.xds.v1alpha1.StringMatch
+	16, // 24: septum.xds.v1alpha1.HTTPRule.path:type_name -> septum.xds.v1alpha1.StringMatch
+	16, // 25: septum.xds.v1alpha1.HTTPRule.hosts:type_name -> septum.xds.v1alpha1.StringMatch
+	17, // 26: septum.xds.v1alpha1.HTTPRule.headers:type_name -> septum.xds.v1alpha1.HeaderMatch
 	13, // 27: septum.xds.v1alpha1.HTTPRule.jwt:type_name -> septum.xds.v1alpha1.JWT
-	14, // 28: septum.xds.v1alpha1.JWT.claims:type_name -> septum.xds.v1alpha1.Claim
-	15, // 29: septum.xds.v1alpha1.Claim.values:type_name -> septum.xds.v1alpha1.StringMatch
-	15, // 30: septum.xds.v1alpha1.HeaderMatch.value:type_name -> septum.xds.v1alpha1.StringMatch
-	41, // 31: septum.xds.v1alpha1.IdentityLabels.labels:type_name -> septum.xds.v1alpha1.IdentityLabels.LabelsEntry
-	21, // 32: septum.xds.v1alpha1.Checkpoint.policies:type_name -> septum.xds.v1alpha1.AppliedPolicy
-	25, // 33: septum.xds.v1alpha1.NodeReport.problems:type_name -> septum.xds.v1alpha1.NodeProblem
-	26, // 34: septum.xds.v1alpha1.NodeReport.counters:type_name -> septum.xds.v1alpha1.RuleCounter
-	29, // 35: septum.xds.v1alpha1.ToProxy.classes:type_name -> septum.xds.v1alpha1.ProxyClasses
-	34, // 36: septum.xds.v1alpha1.ToProxy.known:type_name -> septum.xds.v1alpha1.LookupsKnown
-	30, // 37: septum.xds.v1alpha1.ProxyClasses.classes:type_name -> septum.xds.v1alpha1.ProxyClass
-	7,  // 38: septum.xds.v1alpha1.ProxyClass.class:type_name -> septum.xds.v1alpha1.Class
-	35, // 39: septum.xds.v1alpha1.FromProxy.answer:type_name -> septum.xds.v1alpha1.ProxyAnswer
-	36, // 40: septum.xds.v1alpha1.FromProxy.events:type_name -> septum.xds.v1alpha1.ProxyEvents
-	32, // 41: septum.xds.v1alpha1.FromProxy.lookups:type_name -> septum.xds.v1alpha1.Lookups
-	33, // 42: septum.xds.v1alpha1.Lookups.lookups:type_name -> septum.xds.v1alpha1.Lookup
-	37, // 43: septum.xds.v1alpha1.ProxyEvents.events:type_name -> septum.xds.v1alpha1.ProxyEvent
-	6,  // 44: septum.xds.v1alpha1.ProxyEvent.rule:type_name -> septum.xds.v1alpha1.RuleID
-	39, // 45: septum.xds.v1alpha1.ProxyEvent.kafka:type_name -> septum.xds.v1alpha1.KafkaEvent
-	38, // 46: septum.xds.v1alpha1.ProxyEvent.dns:type_name -> septum.xds.v1alpha1.DNSEvent
-	42, // 47: septum.xds.v1alpha1.StoredState.node_resources:type_name -> septum.xds.v1alpha1.StoredState.NodeResourcesEntry
-	43, // 48: septum.xds.v1alpha1.StoredState.cluster_resources:type_name -> septum.xds.v1alpha1.StoredState.ClusterResourcesEntry
-	22, // 49: septum.xds.v1alpha1.NodeService.Authenticate:input_type -> septum.xds.v1alpha1.AuthenticateRequest
-	24, // 50: septum.xds.v1alpha1.NodeService.Report:input_type -> septum.xds.v1alpha1.NodeReport
-	31, // 51: septum.xds.v1alpha1.ProxyService.Connect:input_type -> septum.xds.v1alpha1.FromProxy
-	23, // 52: septum.xds.v1alpha1.NodeService.Authenticate:output_type -> septum.xds.v1alpha1.AuthenticateResponse
-	27, // 53: septum.xds.v1alpha1.NodeService.Report:output_type -> septum.xds.v1alpha1.ReportResponse
-	28, // 54: septum.xds.v1alpha1.ProxyService.Connect:output_type -> septum.xds.v1alpha1.ToProxy
-	52, // [52:55] is the sub-list for method output_type
-	49, // [49:52] is the sub-list for method input_type
-	49, // [49:49] is the sub-list for extension type_name
-	49, // [49:49] is the sub-list for extension extendee
-	0,  // [0:49] is the sub-list for field type_name
+	14, // 28: septum.xds.v1alpha1.HTTPRule.rate_limit:type_name -> septum.xds.v1alpha1.RateLimit
+	15, // 29: septum.xds.v1alpha1.JWT.claims:type_name -> septum.xds.v1alpha1.Claim
+	16, // 30: septum.xds.v1alpha1.Claim.values:type_name -> septum.xds.v1alpha1.StringMatch
+	16, // 31: septum.xds.v1alpha1.HeaderMatch.value:type_name -> septum.xds.v1alpha1.StringMatch
+	42, // 32: septum.xds.v1alpha1.IdentityLabels.labels:type_name -> septum.xds.v1alpha1.IdentityLabels.LabelsEntry
+	22, // 33: septum.xds.v1alpha1.Checkpoint.policies:type_name -> septum.xds.v1alpha1.AppliedPolicy
+	26, // 34: septum.xds.v1alpha1.NodeReport.problems:type_name -> septum.xds.v1alpha1.NodeProblem
+	27, // 35: septum.xds.v1alpha1.NodeReport.counters:type_name -> septum.xds.v1alpha1.RuleCounter
+	30, // 36: septum.xds.v1alpha1.ToProxy.classes:type_name -> septum.xds.v1alpha1.ProxyClasses
+	35, // 37: septum.xds.v1alpha1.ToProxy.known:type_name -> septum.xds.v1alpha1.LookupsKnown
+	31, // 38: septum.xds.v1alpha1.ProxyClasses.classes:type_name -> septum.xds.v1alpha1.ProxyClass
+	7,  // 39: septum.xds.v1alpha1.ProxyClass.class:type_name -> septum.xds.v1alpha1.Class
+	36, // 40: septum.xds.v1alpha1.FromProxy.answer:type_name -> septum.xds.v1alpha1.ProxyAnswer
+	37, // 41: septum.xds.v1alpha1.FromProxy.events:type_name -> septum.xds.v1alpha1.ProxyEvents
+	33, // 42: septum.xds.v1alpha1.FromProxy.lookups:type_name -> septum.xds.v1alpha1.Lookups
+	34, // 43: septum.xds.v1alpha1.Lookups.lookups:type_name -> septum.xds.v1alpha1.Lookup
+	38, // 44: septum.xds.v1alpha1.ProxyEvents.events:type_name -> septum.xds.v1alpha1.ProxyEvent
+	6,  // 45: septum.xds.v1alpha1.ProxyEvent.rule:type_name -> septum.xds.v1alpha1.RuleID
+	40, // 46: septum.xds.v1alpha1.ProxyEvent.kafka:type_name -> septum.xds.v1alpha1.KafkaEvent
+	39, // 47: septum.xds.v1alpha1.ProxyEvent.dns:type_name -> septum.xds.v1alpha1.DNSEvent
+	43, // 48: septum.xds.v1alpha1.StoredState.node_resources:type_name -> septum.xds.v1alpha1.StoredState.NodeResourcesEntry
+	44, // 49: septum.xds.v1alpha1.StoredState.cluster_resources:type_name -> septum.xds.v1alpha1.StoredState.ClusterResourcesEntry
+	23, // 50: septum.xds.v1alpha1.NodeService.Authenticate:input_type -> septum.xds.v1alpha1.AuthenticateRequest
+	25, // 51: septum.xds.v1alpha1.NodeService.Report:input_type -> septum.xds.v1alpha1.NodeReport
+	32, // 52: septum.xds.v1alpha1.ProxyService.Connect:input_type -> septum.xds.v1alpha1.FromProxy
+	24, // 53: septum.xds.v1alpha1.NodeService.Authenticate:output_type -> septum.xds.v1alpha1.AuthenticateResponse
+	28, // 54: septum.xds.v1alpha1.NodeService.Report:output_type -> septum.xds.v1alpha1.ReportResponse
+	29, // 55: septum.xds.v1alpha1.ProxyService.Connect:output_type -> septum.xds.v1alpha1.ToProxy
+	53, // [53:56] is the sub-list for method output_type
+	50, // [50:53] is the sub-list for method input_type
+	50, // [50:50] is the sub-list for extension type_name
+	50, // [50:50] is the sub-list for extension extendee
+	0,  // [0:50] is the sub-list for field type_name
 }
 
 func init() { file_septum_proto_init() }
@@ -3557,11 +3635,11 @@ func file_septum_proto_init() {
 		(*ClusterResource_Identity)(nil),
 		(*ClusterResource_Checkpoint)(nil),
 	}
-	file_septum_proto_msgTypes[28].OneofWrappers = []any{
+	file_septum_proto_msgTypes[29].OneofWrappers = []any{
 		(*ToProxy_Classes)(nil),
 		(*ToProxy_Known)(nil),
 	}
-	file_septum_proto_msgTypes[31].OneofWrappers = []any{
+	file_septum_proto_msgTypes[32].OneofWrappers = []any{
 		(*FromProxy_Answer)(nil),
 		(*FromProxy_Events)(nil),
 		(*FromProxy_Lookups)(nil),
@@ -3572,7 +3650,7 @@ func file_septum_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_septum_proto_rawDesc), len(file_septum_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   44,
+			NumMessages:   45,
 			NumExtensions: 0,
 			NumServices:   2,
 		},
