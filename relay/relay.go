@@ -74,13 +74,13 @@ type Relay struct {
 func New(c Config) (*Relay, error) {
 	var errs []error
 	if c.Nodes == nil {
-		errs = append(errs, errors.New("Nodes is missing"))
+		errs = append(errs, errors.New("no Nodes are given"))
 	}
 	if c.Credentials == nil {
-		errs = append(errs, errors.New("Credentials is missing"))
+		errs = append(errs, errors.New("no Credentials are given"))
 	}
 	if c.Patience < 0 || c.Hold < 0 {
-		errs = append(errs, errors.New("Patience or Hold is negative"))
+		errs = append(errs, errors.New("a negative Patience or Hold"))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, fmt.Errorf("configure the relay: %w", err)

@@ -27,11 +27,11 @@ func (s *suite) load(t *testing.T) {
 	s.during(t, "rapid resets of HTTP/2 streams", denied, s.rapidResets)
 	s.during(t, "a head of a request that never ends, in CONTINUATION frames", denied, s.endlessHead)
 	s.during(t, "heads of requests that come a byte at a time, over 500 connections", denied, s.slowHeads)
-	s.during(t, "more headers than a request may have", denied, func(t *testing.T, until context.Context) {
-		s.heads(t, until, strings.Repeat("a: b\r\n", 5000))
+	s.during(t, "more headers than a request may have", denied, func(until context.Context, t *testing.T) {
+		s.heads(until, t, strings.Repeat("a: b\r\n", 5000))
 	})
-	s.during(t, "larger headers than a request may have", denied, func(t *testing.T, until context.Context) {
-		s.heads(t, until, strings.Repeat("a: "+strings.Repeat("b", 8000)+"\r\n", 200))
+	s.during(t, "larger headers than a request may have", denied, func(until context.Context, t *testing.T) {
+		s.heads(until, t, strings.Repeat("a: "+strings.Repeat("b", 8000)+"\r\n", 200))
 	})
 	s.shares(t)
 }
@@ -40,11 +40,11 @@ func (s *suite) load(t *testing.T) {
 const others = 100
 
 // during runs an attack of the pod client, until another pod's requests are done.
-func (s *suite) during(t *testing.T, name, expected string, attack func(t *testing.T, until context.Context)) {
+func (s *suite) during(t *testing.T, name, expected string, attack func(until context.Context, t *testing.T)) {
 	s.attack(t, result{"Load", name, expected, "Go"}, func(t *testing.T) {
 		until, stop := context.WithCancel(t.Context())
 		var wg sync.WaitGroup
-		wg.Go(func() { attack(t, until) })
+		wg.Go(func() { attack(until, t) })
 		s.othersGoOn(t)
 		stop()
 		wg.Wait()
@@ -132,7 +132,7 @@ func (s *suite) h2(ctx context.Context) (net.Conn, *http2.Framer, error) {
 }
 
 // attackers run f at once, again and again.
-func attackers(n int, until context.Context, f func() error) (rounds int64, first error) {
+func attackers(until context.Context, n int, f func() error) (rounds int64, first error) {
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	var done atomic.Int64
@@ -154,14 +154,14 @@ func attackers(n int, until context.Context, f func() error) (rounds int64, firs
 }
 
 // rapidResets takes each request back as soon as it is sent, until the proxy ends the connection.
-func (s *suite) rapidResets(t *testing.T, until context.Context) {
+func (s *suite) rapidResets(until context.Context, t *testing.T) {
 	const most = 100_000 // what the sockets' buffers hold is sent in vain
 	var block bytes.Buffer
 	enc := hpack.NewEncoder(&block)
 	for _, f := range [][2]string{{":method", "GET"}, {":scheme", "http"}, {":authority", "h"}, {":path", "/from"}} {
 		enc.WriteField(hpack.HeaderField{Name: f[0], Value: f[1]})
 	}
-	rounds, err := attackers(4, until, func() error {
+	rounds, err := attackers(until, 4, func() error {
 		c, framer, err := s.h2(until)
 		if err != nil {
 			return nil // it is refused, or the test is over
@@ -181,12 +181,12 @@ func (s *suite) rapidResets(t *testing.T, until context.Context) {
 }
 
 // endlessHead never ends a head, until the proxy ends the connection.
-func (s *suite) endlessHead(t *testing.T, until context.Context) {
+func (s *suite) endlessHead(until context.Context, t *testing.T) {
 	const most = 64 << 20
 	var block bytes.Buffer
 	enc := hpack.NewEncoder(&block)
 	enc.WriteField(hpack.HeaderField{Name: "x-a", Value: strings.Repeat("b", 4000), Sensitive: true})
-	rounds, err := attackers(2, until, func() error {
+	rounds, err := attackers(until, 2, func() error {
 		c, framer, err := s.h2(until)
 		if err != nil {
 			return nil // as above
@@ -208,7 +208,7 @@ func (s *suite) endlessHead(t *testing.T, until context.Context) {
 }
 
 // slowHeads never end, and so never come to the server.
-func (s *suite) slowHeads(t *testing.T, until context.Context) {
+func (s *suite) slowHeads(until context.Context, t *testing.T) {
 	var open []net.Conn
 	for range 500 {
 		c, err := node.Dial(until, s.Pods["client"].NS, net.Dialer{Timeout: 3 * time.Second}, "tcp", s.at(0, httpPort))
@@ -236,9 +236,9 @@ func (s *suite) slowHeads(t *testing.T, until context.Context) {
 }
 
 // heads sends requests with too large a head.
-func (s *suite) heads(t *testing.T, until context.Context, headers string) {
+func (s *suite) heads(until context.Context, t *testing.T, headers string) {
 	request := "GET /public HTTP/1.1\r\nHost: h\r\n" + headers + "\r\n"
-	rounds, err := attackers(4, until, func() error {
+	rounds, err := attackers(until, 4, func() error {
 		got, err := s.ask(until, "client", s.at(0, httpPort), request, net.Dialer{Timeout: 3 * time.Second})
 		if got != 431 && err == nil {
 			return fmt.Errorf("got %d, want 431", got)
@@ -287,11 +287,11 @@ func (s *suite) shares(t *testing.T) {
 		}
 		var wg sync.WaitGroup
 		wg.Go(func() {
-			if _, err := attackers(connections, until, ask("client", pipelined, &busy)); err != nil {
+			if _, err := attackers(until, connections, ask("client", pipelined, &busy)); err != nil {
 				t.Error(err)
 			}
 		})
-		if _, err := attackers(1, until, ask("remote", 1, &lone)); err != nil {
+		if _, err := attackers(until, 1, ask("remote", 1, &lone)); err != nil {
 			t.Error(err)
 		}
 		wg.Wait()
