@@ -146,6 +146,9 @@ func (t *tableCache) get(d Direction, subject int32, e *Endpoint, specs []compil
 			in.sections = append(in.sections, s)
 		}
 	}
+	if d == Egress {
+		t.c.seesNames(in.sections)
+	}
 	var id TableID
 	if len(in.sections) > 0 {
 		id = t.c.table(in)

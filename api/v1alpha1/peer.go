@@ -35,7 +35,7 @@ type IngressPeer struct {
 
 // EgressPeer selects where traffic may go; exactly one member is set.
 //
-// +kubebuilder:validation:ExactlyOneOf=pods;entities;ipBlock;nodes;services
+// +kubebuilder:validation:ExactlyOneOf=pods;entities;ipBlock;nodes;services;fqdn
 type EgressPeer struct {
 	// Pods, by their labels, namespaces and service accounts.
 	// +optional
@@ -68,6 +68,16 @@ type EgressPeer struct {
 	// translation.
 	// +optional
 	Services *ServicePeer `json:"services,omitempty"`
+
+	// The addresses outside of the cluster that the DNS gives the pod for a
+	// name, or for the names of a pattern. They are known from the pod's own
+	// lookups, so that a rule with dns has to allow these: without one, nothing
+	// is reached by name. An address is open for as long as its TTL says, and
+	// while the pod is connected to it. Those of pods, nodes and services,
+	// loopback, link-local and metadata addresses are never learnt. Not for
+	// rules with `action: Deny`.
+	// +optional
+	FQDN *DNSName `json:"fqdn,omitempty"`
 }
 
 // PodPeer selects pods; all of its members must hold, and {} selects every

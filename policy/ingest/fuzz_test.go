@@ -120,7 +120,7 @@ func wellFormed(t *testing.T, p policy.Policy) {
 
 func wellFormedPeer(t *testing.T, path string, p policy.Peer) {
 	set := 0
-	for _, is := range []bool{p.Selector != nil, p.CIDR != nil, len(p.Services) > 0} {
+	for _, is := range []bool{p.Selector != nil, p.CIDR != nil, len(p.Services) > 0, p.Name != ""} {
 		if is {
 			set++
 		}

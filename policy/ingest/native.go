@@ -103,9 +103,28 @@ func (s *scope) nativeDestinations(in []v1alpha1.EgressPeer, path string, deny b
 	out := peers{any: in == nil}
 	for i := range in {
 		p := &in[i]
+		if p.FQDN != nil {
+			s.nativeName(&out, p, at(path, "to", i), deny)
+			continue
+		}
 		s.nativePeer(&out, p.Pods, p.Entities, p.IPBlock, p.Nodes, p.Services, at(path, "to", i), deny)
 	}
 	return out
+}
+
+// nativeName adds the addresses of a name, which nothing can be denied by: who is told other
+// addresses than the pod that asks would be let through.
+func (s *scope) nativeName(out *peers, p *v1alpha1.EgressPeer, path string, deny bool) {
+	switch {
+	case p.Pods != nil || p.Entities != nil || p.IPBlock != nil || p.Nodes != nil || p.Services != nil:
+		out.broken = true
+		s.invalid(path, "exactly one kind of peer must be set, here are more than fqdn")
+	case deny:
+		out.broken = true
+		s.invalid(path+".fqdn", "a Deny rule cannot be about names, and is about every destination; deny an ipBlock, or leave the name out of what is allowed")
+	default:
+		s.name(out, p.FQDN.Name, p.FQDN.Pattern, nameFields{"name", "pattern"}, path+".fqdn")
+	}
 }
 
 func (s *scope) nativePeer(out *peers, pods *v1alpha1.PodPeer, entities []v1alpha1.Entity, block *v1alpha1.IPBlock,

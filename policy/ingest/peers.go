@@ -221,12 +221,14 @@ func (s *scope) ciliumPeers(in ciliumPeers, path string, deny, hasPorts bool) pe
 	for i := range in.services {
 		s.ciliumService(&out, &in.services[i], at(path, in.prefix+"Services", i))
 	}
+	for i, f := range in.fqdns {
+		s.name(&out, f.MatchName, f.MatchPattern, nameFields{"matchName", "matchPattern"}, at(path, "toFQDNs", i))
+	}
 	for _, m := range []struct {
 		name, instead string
 		n             int
 	}{
 		{"Groups", "use " + in.prefix + "CIDRSet", len(in.groups)},
-		{"FQDNs", "use toCIDRSet or toEntities: [world]", len(in.fqdns)},
 	} {
 		if m.n > 0 {
 			out.broken = true
@@ -234,6 +236,19 @@ func (s *scope) ciliumPeers(in ciliumPeers, path string, deny, hasPorts bool) pe
 		}
 	}
 	return out
+}
+
+// nameFields are what the fields of a name and of a pattern are called.
+type nameFields struct{ name, pattern string }
+
+// name adds the addresses that pods are told for a name. One that is wrong is left out.
+func (s *scope) name(p *peers, name, pattern string, fields nameFields, path string) {
+	n, ok := s.namePattern(name, pattern, fields.name, fields.pattern, path)
+	if !ok || s.unknownIn(path) {
+		p.broken = true
+		return
+	}
+	p.add(policy.Peer{Name: n})
 }
 
 // nodes adds the nodes with these labels, the pod's own among them.

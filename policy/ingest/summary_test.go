@@ -127,6 +127,8 @@ func peersText(r policy.Rule) string {
 			if len(p.CIDR.Except) > 0 {
 				parts[i] += fmt.Sprintf(" but %v", p.CIDR.Except)
 			}
+		case p.Name != "":
+			parts[i] = "name " + string(p.Name)
 		default:
 			parts[i] = fmt.Sprintf("services %v", p.Services)
 		}

@@ -34,7 +34,9 @@ type Case struct {
 	Problems     []policy.Problem
 	WantProblems []string
 	Compiled     *policy.Compiled
-	Requests     []Check
+	// Learnt are addresses that the DNS gave pods for names.
+	Learnt   []Learnt
+	Requests []Check
 	// After is what holds once the policies have changed; nil where they do not.
 	After *Change
 	// Refused are objects that the API server must refuse.
@@ -69,7 +71,13 @@ type Check struct {
 }
 
 // Node returns what a node must enforce in this case.
-func (c Case) Node(name string) policy.NodePolicy { return c.Compiled.Node(name) }
+func (c Case) Node(name string) policy.NodePolicy {
+	np := c.Compiled.Node(name)
+	if len(c.Learnt) == 0 {
+		return np
+	}
+	return policy.WithLearnt(np, learntBy(np, c.Learnt))
+}
 
 // Cases returns the whole table, by name.
 func Cases() ([]Case, error) {
@@ -136,7 +144,7 @@ func Parse(name string, text []byte) (Case, error) {
 		cl.objects.Policies = append(cl.objects.Policies, o)
 	}
 	c.Snapshot, c.Problems = ingest.Snapshot(cl.objects)
-	c.Compiled = policy.Compile(c.Snapshot)
+	c.Compiled, c.Learnt = policy.Compile(c.Snapshot), cl.told
 	c.Problems = append(c.Problems, c.Compiled.Problems()...)
 	c.WantProblems = lines(files["problems"])
 	slices.Sort(c.WantProblems)

@@ -22,6 +22,7 @@ type cluster struct {
 	addrs   map[string]netip.Addr
 	// nodeOf is the node of a pod or of "node:<name>".
 	nodeOf map[string]string
+	told   []Learnt
 }
 
 func parsePolicies(text string) ([]unstructured.Unstructured, error) {
@@ -72,6 +73,8 @@ func parseCluster(text string) (*cluster, error) {
 			err = c.service(name, set)
 		case "secret":
 			err = c.secret(name, fields[2:])
+		case "learnt":
+			err = c.learnt(name, set)
 		case "apiserver":
 			err = c.apiServer(set)
 		default:

@@ -15,6 +15,7 @@
 //	pod demo/agent node=n1 hostnetwork
 //	service demo/web ip=10.96.0.8 ports=http:80->8080 backends=demo/web
 //	apiserver ip=10.96.0.1 backends=n1
+//	learnt demo/web name=www.example.com ip=203.0.113.7   what the DNS told the pod
 //	-- requests --
 //	ingress demo/web -> demo/api tcp/80 GET /data host=api header=x-token:v => forwarded rule=spec.ingress[0].toPorts[0].rules.http[0]
 //	egress demo/web -> 8.8.8.8 udp/53 => denied
