@@ -258,15 +258,6 @@ type namedUse struct {
 	addr netip.Addr
 }
 
-// namesOf are the names that a pod was given an address for.
-func (e *Enforcer) namesOf(pod, addr netip.Addr) []string {
-	p, ok := e.names.pods[pod.Unmap()]
-	if !ok {
-		return nil
-	}
-	return e.names.book.NamesOf(p.uid, addr.Unmap())
-}
-
 // lookedUp takes what the proxy holds.
 func (e *Enforcer) lookedUp(ctx context.Context, l Lookup) {
 	e.learn(l)
