@@ -142,7 +142,8 @@ func (s *suite) tuples(t *testing.T) {
 	client := s.Pods["client"]
 	s.attack(t, result{"Data path", "a 5-tuple used again, allowed and denied in turn", denied, "Go"}, func(t *testing.T) {
 		for i := range 20 {
-			d := net.Dialer{LocalAddr: local(client, 0, 40000), Control: reuse}
+			// No port that the pod's kernel may have given to another connection.
+			d := net.Dialer{LocalAddr: local(client, 0, 9000), Control: reuse}
 			c, err := node.Dial(t.Context(), client.NS, d, "tcp", s.at(0, httpPort))
 			if err != nil {
 				t.Fatalf("connection %d: %v", i, err)

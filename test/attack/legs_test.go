@@ -39,6 +39,7 @@ func TestSameTupleOnTwoLegs(t *testing.T) {
 		_, err := readDNS(c)
 		return err
 	}
+	const own = 9000 // no port that the pod's kernel may have given to another connection
 	for family, addr := range at.Addrs {
 		server := net.JoinHostPort(addr.String(), "53")
 		for deadline := time.Now().Add(20 * time.Second); ; {
@@ -48,7 +49,7 @@ func TestSameTupleOnTwoLegs(t *testing.T) {
 				t.Fatalf("no lookup at %s is answered: %v", server, err)
 			}
 		}
-		first, err := node.Dial(t.Context(), client.NS, net.Dialer{LocalAddr: local(client, family, 40000)}, "tcp", server)
+		first, err := node.Dial(t.Context(), client.NS, net.Dialer{LocalAddr: local(client, family, own)}, "tcp", server)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -61,7 +62,7 @@ func TestSameTupleOnTwoLegs(t *testing.T) {
 		n.Pods["proxy"].Do(func() error {
 			sockets, err := netlink.SocketDiagTCP([]uint8{unix.AF_INET, unix.AF_INET6}[family])
 			for _, s := range sockets {
-				if s.State == netlink.TCP_ESTABLISHED && s.ID.SourcePort == 53 && s.ID.DestinationPort != 40000 {
+				if s.State == netlink.TCP_ESTABLISHED && s.ID.SourcePort == 53 && s.ID.DestinationPort != own {
 					taken = int(s.ID.DestinationPort)
 				}
 			}
