@@ -78,6 +78,14 @@ static __always_inline long conn_put(const struct conn_key *k, const struct conn
 	return bpf_map_update_elem(&datagrams, k, c, BPF_ANY);
 }
 
+/* Puts an entry where there is none; fails where another processor was first. */
+static __always_inline long conn_add(const struct conn_key *k, const struct conn *c)
+{
+	if (k->protocol == IPPROTO_TCP)
+		return bpf_map_update_elem(&conns, k, c, BPF_NOEXIST);
+	return bpf_map_update_elem(&datagrams, k, c, BPF_NOEXIST);
+}
+
 static __always_inline void conn_forget(const struct conn_key *k)
 {
 	if (k->protocol == IPPROTO_TCP)

@@ -109,7 +109,7 @@ static __always_inline __u8 leg_of(__u8 direction, int down)
 	return down ? LEG_EGRESS_DOWN : LEG_EGRESS_UP;
 }
 
-static __always_inline int conn_begin(struct visit *v, enum conn_flags flags)
+static __always_inline struct conn conn_of(const struct visit *v, enum conn_flags flags)
 {
 	struct conn c = {
 		.seen = v->now,
@@ -122,6 +122,29 @@ static __always_inline int conn_begin(struct visit *v, enum conn_flags flags)
 		.flags = flags,
 	};
 
+	return c;
+}
+
+static __always_inline int conn_begin(const struct visit *v, enum conn_flags flags)
+{
+	struct conn c = conn_of(v, flags);
+
+	return conn_put(&v->key, &c);
+}
+
+/* The proxy's own connection may have the same ports, and begin right now on another
+ * processor: what is known of it stays known. */
+static __always_inline int conn_redirect(const struct visit *v, const struct conn *old)
+{
+	struct conn c = conn_of(v, CONN_DOWN);
+
+	if (!old) {
+		if (!conn_add(&v->key, &c))
+			return 0;
+		old = conn_get(&v->key);
+	}
+	if (old && old->endpoint == c.endpoint)
+		c.flags |= old->flags & CONN_UP;
 	return conn_put(&v->key, &c);
 }
 
@@ -209,7 +232,7 @@ static __always_inline int first_packet(struct __sk_buff *skb, struct visit *v,
 			return refuse(skb, v, cfg);
 		return TCX_DROP;
 	case VERDICT_REDIRECTED:
-		if (conn_begin(v, CONN_DOWN | (old ? old->flags & CONN_UP : 0)))
+		if (conn_redirect(v, old))
 			return drop(v, REASON_MIDSTREAM);
 		neighbour_note(skb, &v->key, v->q.direction);
 		emit(&v->q, &v->key, &v->d);

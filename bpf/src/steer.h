@@ -86,22 +86,38 @@ static __always_inline int into_own_pod(struct __sk_buff *skb, const struct node
 static __always_inline void upstream_note(const struct node_config *cfg, const struct conn_key *key,
 					  __u32 endpoint, __u8 direction, __u8 leg)
 {
-	struct conn *old = conn_get(key);
-
-	if (old && old->endpoint == endpoint && (old->flags & CONN_DOWN)) {
-		old->flags |= CONN_UP;
-		old->seen = bpf_ktime_get_ns();
-		return;
-	}
+	__u64 now = bpf_ktime_get_ns();
 	struct conn c = {
-		.seen = bpf_ktime_get_ns(),
+		.seen = now,
 		.generation = cfg->generation,
 		.endpoint = endpoint,
 		.verdict = VERDICT_REDIRECTED,
 		.direction = direction,
 		.flags = CONN_UP,
 	};
-	conn_put(key, &c);
+	struct conn *old = conn_get(key);
+
+	/* A client's connection with these ports may begin right now, on another processor: its
+	 * entry must not be replaced by one that does not know of it. */
+	if (!old) {
+		if (!conn_add(key, &c))
+			return;
+		old = conn_get(key);
+		if (!old)
+			return;
+	}
+	if (old->endpoint != endpoint || !(old->flags & (CONN_DOWN | CONN_UP))) {
+		conn_put(key, &c);
+		return;
+	}
+	if (old->flags & CONN_DOWN) {
+		old->flags |= CONN_UP;
+	} else {
+		old->generation = c.generation;
+		old->direction = direction;
+		old->flags = CONN_UP;
+	}
+	old->seen = now;
 }
 
 /* What the proxy sends: TCP, which it never cuts into fragments, and datagrams, which may be
