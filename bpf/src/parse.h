@@ -66,6 +66,31 @@ static __always_inline void addr_from_ipv4(struct addr *a, __be32 ip)
 	__builtin_memcpy(a->b + 12, &ip, 4);
 }
 
+/* The addresses of a struct bpf_sk_lookup or bpf_sock_ops, whose fields have the same names. The
+ * verifier wants them read at fixed offsets: the barrier keeps the compiler from folding the
+ * two families into one read. */
+#define ADDRS_FROM_CTX(ctx, local, remote)						\
+do {											\
+	__u32 *l_ = (__u32 *)(local)->b, *r_ = (__u32 *)(remote)->b;			\
+											\
+	if ((ctx)->family == AF_INET) {							\
+		__be32 local_ip_ = (ctx)->local_ip4, remote_ip_ = (ctx)->remote_ip4;	\
+											\
+		asm volatile("" : "+r"(local_ip_), "+r"(remote_ip_));			\
+		addr_from_ipv4(local, local_ip_);					\
+		addr_from_ipv4(remote, remote_ip_);					\
+		break;									\
+	}										\
+	l_[0] = (ctx)->local_ip6[0];							\
+	l_[1] = (ctx)->local_ip6[1];							\
+	l_[2] = (ctx)->local_ip6[2];							\
+	l_[3] = (ctx)->local_ip6[3];							\
+	r_[0] = (ctx)->remote_ip6[0];							\
+	r_[1] = (ctx)->remote_ip6[1];							\
+	r_[2] = (ctx)->remote_ip6[2];							\
+	r_[3] = (ctx)->remote_ip6[3];							\
+} while (0)
+
 static __always_inline int addr_is_mapped(const struct addr *a)
 {
 	const __u32 *w = (const __u32 *)a->b;

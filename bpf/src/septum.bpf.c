@@ -81,31 +81,6 @@ int proxy_out(struct __sk_buff *skb)
 	return TCX_NEXT;
 }
 
-/* The verifier wants the context's fields read at fixed offsets: the barrier keeps the
- * compiler from folding the two families into one read. */
-static __always_inline void addrs_from_ctx(struct bpf_sk_lookup *ctx, struct addr *local,
-					   struct addr *remote)
-{
-	__u32 *l = (__u32 *)local->b, *r = (__u32 *)remote->b;
-
-	if (ctx->family == AF_INET) {
-		__be32 local_ip = ctx->local_ip4, remote_ip = ctx->remote_ip4;
-
-		asm volatile("" : "+r"(local_ip), "+r"(remote_ip));
-		addr_from_ipv4(local, local_ip);
-		addr_from_ipv4(remote, remote_ip);
-		return;
-	}
-	l[0] = ctx->local_ip6[0];
-	l[1] = ctx->local_ip6[1];
-	l[2] = ctx->local_ip6[2];
-	l[3] = ctx->local_ip6[3];
-	r[0] = ctx->remote_ip6[0];
-	r[1] = ctx->remote_ip6[1];
-	r[2] = ctx->remote_ip6[2];
-	r[3] = ctx->remote_ip6[3];
-}
-
 /* The class of the connection that begins, which the pod's program has noted. */
 static __always_inline __u16 class_port_of(struct conn_key *key)
 {
@@ -209,7 +184,7 @@ int steer(struct bpf_sk_lookup *ctx)
 	leg = leg_at(cfg, ifindex);
 	if (!leg)
 		return SK_PASS;
-	addrs_from_ctx(ctx, &local, &remote);
+	ADDRS_FROM_CTX(ctx, &local, &remote);
 	/* An answer to no connected socket, or a datagram that proxy_in has not seen. What is
 	 * addressed to loopback is proxy_in's own look-up, and cannot come over the veth. */
 	if (ctx->protocol != IPPROTO_TCP)

@@ -82,30 +82,6 @@ static __always_inline void share_sub(struct share_key *k)
 		bpf_map_delete_elem(&shares, &key);
 }
 
-/* The verifier wants the context's fields read at fixed offsets. */
-static __always_inline void sock_ops_addrs(struct bpf_sock_ops *ctx, struct addr *local,
-					   struct addr *remote)
-{
-	__u32 *l = (__u32 *)local->b, *r = (__u32 *)remote->b;
-
-	if (ctx->family == AF_INET) {
-		__be32 local_ip = ctx->local_ip4, remote_ip = ctx->remote_ip4;
-
-		asm volatile("" : "+r"(local_ip), "+r"(remote_ip));
-		addr_from_ipv4(local, local_ip);
-		addr_from_ipv4(remote, remote_ip);
-		return;
-	}
-	l[0] = ctx->local_ip6[0];
-	l[1] = ctx->local_ip6[1];
-	l[2] = ctx->local_ip6[2];
-	l[3] = ctx->local_ip6[3];
-	r[0] = ctx->remote_ip6[0];
-	r[1] = ctx->remote_ip6[1];
-	r[2] = ctx->remote_ip6[2];
-	r[3] = ctx->remote_ip6[3];
-}
-
 /* The connection of a client's socket: its listener was bound to the leg, and so is it. */
 static __always_inline int client_conn(struct bpf_sock_ops *ctx, const struct node_config *cfg,
 				       const struct bpf_sock *sk, struct conn_key *key)
@@ -117,7 +93,7 @@ static __always_inline int client_conn(struct bpf_sock_ops *ctx, const struct no
 	if (!device || (device != cfg->l7p1_ifindex[LEG_INGRESS_DOWN - 1] &&
 			device != cfg->l7p1_ifindex[LEG_EGRESS_DOWN - 1]))
 		return -1;
-	sock_ops_addrs(ctx, &local, &remote);
+	ADDRS_FROM_CTX(ctx, &local, &remote);
 	port = bpf_htons(ctx->local_port);
 	peer_port = bpf_htons(bpf_ntohl(ctx->remote_port));
 	__builtin_memset(key, 0, sizeof(*key));
