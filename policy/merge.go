@@ -170,17 +170,10 @@ func (m *merger) class(of []Entry, open *RuleID, soft []RuleID) ClassID {
 	if _, ok := m.classes[out.ID]; ok {
 		return out.ID
 	}
-	slices.SortFunc(out.TLS, func(a, b TLSRule) int { return CompareRuleIDs(a.ID, b.ID) })
-	out.TLS = slices.CompactFunc(out.TLS, func(a, b TLSRule) bool { return a.ID == b.ID })
-	out.HTTP = slices.Concat(out.HTTP, insideTLS(out.TLS, nil))
-	slices.SortFunc(out.HTTP, func(a, b HTTPRule) int { return CompareRuleIDs(a.ID, b.ID) })
-	out.HTTP = slices.CompactFunc(out.HTTP, func(a, b HTTPRule) bool { return a.ID == b.ID })
-	slices.SortFunc(out.DNS, func(a, b DNSRule) int { return CompareRuleIDs(a.ID, b.ID) })
-	out.DNS = slices.CompactFunc(out.DNS, func(a, b DNSRule) bool { return a.ID == b.ID })
-	slices.SortFunc(out.Kafka, func(a, b KafkaRule) int { return CompareRuleIDs(a.ID, b.ID) })
-	out.Kafka = slices.CompactFunc(out.Kafka, func(a, b KafkaRule) bool { return a.ID == b.ID })
-	slices.SortFunc(out.TLS, func(a, b TLSRule) int { return CompareRuleIDs(a.ID, b.ID) })
-	out.TLS = slices.CompactFunc(out.TLS, func(a, b TLSRule) bool { return CompareRuleIDs(a.ID, b.ID) == 0 })
+	out.TLS = eachOnce(out.TLS, func(r TLSRule) RuleID { return r.ID })
+	out.HTTP = eachOnce(slices.Concat(out.HTTP, insideTLS(out.TLS, nil)), func(r HTTPRule) RuleID { return r.ID })
+	out.DNS = eachOnce(out.DNS, func(r DNSRule) RuleID { return r.ID })
+	out.Kafka = eachOnce(out.Kafka, func(r KafkaRule) RuleID { return r.ID })
 	m.classes[out.ID] = out
 	m.made = append(m.made, out)
 	return out.ID
@@ -210,4 +203,10 @@ func sortedKeys[V any](m map[Protocol]V) []Protocol {
 	}
 	slices.Sort(out)
 	return out
+}
+
+// eachOnce sorts rules by ID, and keeps one of each.
+func eachOnce[R any](rules []R, id func(R) RuleID) []R {
+	slices.SortFunc(rules, func(a, b R) int { return CompareRuleIDs(id(a), id(b)) })
+	return slices.CompactFunc(rules, func(a, b R) bool { return id(a) == id(b) })
 }

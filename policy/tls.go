@@ -186,8 +186,7 @@ func insideTLS(tls []TLSRule, l7 []*rule) []HTTPRule {
 			}
 		}
 	}
-	slices.SortFunc(out, func(a, b HTTPRule) int { return CompareRuleIDs(a.ID, b.ID) })
-	return slices.CompactFunc(out, func(a, b HTTPRule) bool { return a.ID == b.ID })
+	return eachOnce(out, func(r HTTPRule) RuleID { return r.ID })
 }
 
 // MaxClassNames is how many server names one class can have: each is a part of Envoy's listener.
