@@ -51,21 +51,27 @@ func newNode(t *testing.T, name string, room int) node {
 	if err != nil {
 		t.Fatal(err)
 	}
+	address, stop := serve(t, r.Serve)
+	t.Cleanup(stop)
+	return node{Recorder: r, Node: relay.Node{Name: name, Address: address}, stop: stop}
+}
+
+// serve runs f on a port of its own, until stop is called.
+func serve(t *testing.T, f func(context.Context, net.Listener) error) (address string, stop func()) {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, stop := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		if err := r.Serve(ctx, l); err != nil {
+		if err := f(ctx, l); err != nil {
 			t.Error(err)
 		}
 	}()
-	end := func() { stop(); <-done }
-	t.Cleanup(end)
-	return node{Recorder: r, Node: relay.Node{Name: name, Address: l.Addr().String()}, stop: end}
+	return l.Addr().String(), func() { cancel(); <-done }
 }
 
 // mute takes connections and says nothing.
@@ -90,23 +96,12 @@ func client(t *testing.T, patience time.Duration, nodes ...relay.Node) observerp
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	address, stop := serve(t, func(ctx context.Context, l net.Listener) error { return r.Serve(ctx, l, insecure.NewCredentials()) })
+	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, stop := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		if err := r.Serve(ctx, l, insecure.NewCredentials()); err != nil {
-			t.Error(err)
-		}
-	}()
-	conn, err := grpc.NewClient(l.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close(); stop(); <-done })
+	t.Cleanup(func() { conn.Close(); stop() })
 	return observerpb.NewObserverClient(conn)
 }
 

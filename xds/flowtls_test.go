@@ -43,18 +43,7 @@ func shake(t *testing.T, server, client *tls.Config) error {
 // nodeClient is a node's client with a certificate of the CA.
 func nodeClient(t *testing.T, ca *CA, node string) *Client {
 	t.Helper()
-	key, csr, err := certificateRequest()
-	if err != nil {
-		t.Fatal(err)
-	}
-	chain, err := ca.IssueNode(node, csr, time.Now())
-	if err != nil {
-		t.Fatal(err)
-	}
-	private, err := encodeKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
+	chain, private := issued(t, ca, node)
 	id, err := parseIdentity(storedIdentity{Key: string(private), Certificate: string(chain), Roots: string(ca.Bundle())}, node)
 	if err != nil {
 		t.Fatal(err)

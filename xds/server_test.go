@@ -258,20 +258,25 @@ func TestANodeGetsOnlyItsOwn(t *testing.T) {
 	}
 }
 
-func pairOf(t *testing.T, ca *CA, node string) *tls.Certificate {
+// issued is a node's certificate chain and key, as PEM.
+func issued(t *testing.T, ca *CA, node string) (chain, keyPEM []byte) {
 	t.Helper()
 	key, csr, err := certificateRequest()
 	if err != nil {
 		t.Fatal(err)
 	}
-	chain, err := ca.IssueNode(node, csr, time.Now())
-	if err != nil {
+	if chain, err = ca.IssueNode(node, csr, time.Now()); err != nil {
 		t.Fatal(err)
 	}
-	keyPEM, err := encodeKey(key)
-	if err != nil {
+	if keyPEM, err = encodeKey(key); err != nil {
 		t.Fatal(err)
 	}
+	return chain, keyPEM
+}
+
+func pairOf(t *testing.T, ca *CA, node string) *tls.Certificate {
+	t.Helper()
+	chain, keyPEM := issued(t, ca, node)
 	pair, err := tls.X509KeyPair(chain, keyPEM)
 	if err != nil {
 		t.Fatal(err)
