@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"strings"
 
 	flowpb "github.com/cilium/cilium/api/v1/flow"
@@ -20,6 +21,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/septum-dev/septum/enforcer/flow"
+	"github.com/septum-dev/septum/relay/text"
 )
 
 // flowSocket is where an enforcer serves its flows, if it is not told otherwise.
@@ -108,9 +110,9 @@ func readFlows(ctx context.Context, out io.Writer, o readOptions) error {
 	if err != nil {
 		return fmt.Errorf("ask for flows: %w", err)
 	}
-	show := flow.PrintCompact
-	if o.output == "json" {
-		show = flow.PrintJSON
+	show, err := text.New(text.Config{Out: out, Err: os.Stderr, Format: o.output, Policies: true})
+	if err != nil {
+		return err
 	}
 	for {
 		res, err := stream.Recv()
@@ -120,7 +122,7 @@ func readFlows(ctx context.Context, out io.Writer, o readOptions) error {
 		if err != nil {
 			return fmt.Errorf("read flows from %s: %w", o.socket, err)
 		}
-		if err := show(out, res); err != nil {
+		if err := show.Print(res); err != nil {
 			return err
 		}
 	}

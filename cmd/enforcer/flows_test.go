@@ -45,8 +45,8 @@ func TestFlowsArePrinted(t *testing.T) {
 		}
 	}()
 	const (
-		allowed = "Mar  4 12:00:00.000: shop/client:1000 (ID:300) -> 10.0.0.3:80 (ID:2) policy-verdict:none INGRESS ALLOWED (TCP)\n"
-		dropped = "Mar  4 12:00:00.000: demo/server:2000 (ID:301) -> 10.0.0.3:80 (ID:2) failed to insert into proxymap DROPPED (TCP)\n"
+		allowed = "Mar  4 12:00:00.000: shop/client:1000 (ID:300) -> 10.0.0.3:80 (world) policy-verdict:none INGRESS ALLOWED (TCP)\n"
+		dropped = "Mar  4 12:00:00.000: demo/server:2000 (ID:301) -> 10.0.0.3:80 (world) Socket lookup failed DROPPED (TCP)\n"
 	)
 	for name, c := range map[string]struct {
 		args []string

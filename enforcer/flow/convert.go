@@ -208,8 +208,8 @@ func protocolName(p policy.Protocol) string {
 // byPolicy is true for the reasons that a verdict of a table or of L7 rules has.
 func byPolicy(reason string) bool { return reason == "policy" || reason == "" }
 
-// dropReason is Hubble's nearest word for why the data path dropped a packet. The reasons
-// that Envoy gives are all the policy's.
+// dropReason is Hubble's nearest word for why the data path dropped a packet, of those that
+// its CLI prints as what they are called. The reasons that Envoy gives are all the policy's.
 func dropReason(reason string) flowpb.DropReason {
 	switch reason {
 	case "spoofed", "foreign":
@@ -223,9 +223,11 @@ func dropReason(reason string) flowpb.DropReason {
 	case "fragment":
 		return flowpb.DropReason_IP_FRAGMENTATION_NOT_SUPPORTED
 	case "midstream", "reclassed", "cut":
-		return flowpb.DropReason_CT_MISSING_TCP_ACK_FLAG
-	case "no-proxy", "no-listener", "client-limit", "class-limit":
-		return flowpb.DropReason_FAILED_TO_INSERT_INTO_PROXYMAP
+		return flowpb.DropReason_UNKNOWN_CONNECTION_TRACKING_STATE
+	case "no-proxy", "no-listener":
+		return flowpb.DropReason_SOCKET_LOOKUP_FAILED
+	case "client-limit", "class-limit":
+		return flowpb.DropReason_DROP_RATE_LIMITED
 	case "no-endpoint":
 		return flowpb.DropReason_NO_MATCHING_LOCAL_CONTAINER_FOUND //nolint:staticcheck // there is no better word
 	}

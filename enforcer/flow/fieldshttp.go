@@ -56,6 +56,10 @@ func hasProtocol(f *flowpb.Flow, name string) bool {
 		return l4.GetICMPv6() != nil
 	case "http":
 		return f.GetL7().GetHttp() != nil
+	case "dns":
+		return f.GetL7().GetDns() != nil
+	case "kafka":
+		return f.GetL7().GetKafka() != nil //nolint:staticcheck // Hubble has no other record for Kafka
 	}
 	return false
 }

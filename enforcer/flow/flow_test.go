@@ -7,8 +7,10 @@ import (
 	"time"
 
 	flowpb "github.com/cilium/cilium/api/v1/flow"
+	observerpb "github.com/cilium/cilium/api/v1/observer"
 
 	"github.com/septum-dev/septum/policy"
+	"github.com/septum-dev/septum/relay/text"
 )
 
 var (
@@ -59,6 +61,20 @@ func (r *Recorder) all() []*flowpb.Flow {
 	var out []*flowpb.Flow
 	r.ring.each(func(f *flowpb.Flow) { out = append(out, f) })
 	return out
+}
+
+// compact is the line that a reader without the Hubble CLI sees.
+func compact(t *testing.T, f *flowpb.Flow) string {
+	t.Helper()
+	var out strings.Builder
+	p, err := text.New(text.Config{Out: &out, Policies: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Print(&observerpb.GetFlowsResponse{ResponseTypes: &observerpb.GetFlowsResponse_Flow{Flow: f}}); err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSuffix(out.String(), "\n")
 }
 
 // request is one of the frontend to the backend.
@@ -122,18 +138,18 @@ func TestEventsBecomeFlows(t *testing.T) {
 		}},
 		"a connection that is denied": {packet(policy.Denied, "policy", "203.0.113.9:5555"), []string{
 			"Mar  4 12:00:00.000: 203.0.113.9:5555 (world) -> " + back + " policy-verdict:none INGRESS " + by + " (TCP)",
-			"Mar  4 12:00:00.000: 203.0.113.9:5555 (world) -> " + back + " policy denied DROPPED (TCP)",
+			"Mar  4 12:00:00.000: 203.0.113.9:5555 (world) -> " + back + " Policy denied DROPPED (TCP)",
 		}},
 		"a packet that no policy dropped": {packet(policy.Denied, "spoofed", "10.0.0.1:40000"), []string{
-			"Mar  4 12:00:00.000: " + front + " -> " + back + " invalid source ip DROPPED (TCP)",
+			"Mar  4 12:00:00.000: " + front + " -> " + back + " Invalid source ip DROPPED (TCP)",
 		}},
 		"egress to the longest CIDR": {egress, []string{
 			"Mar  4 12:00:00.000: " + front + " -> 192.0.2.200:443 (ID:1073741826) policy-verdict:none EGRESS " + by + " (TCP)",
-			"Mar  4 12:00:00.000: " + front + " -> 192.0.2.200:443 (ID:1073741826) policy denied DROPPED (TCP)",
+			"Mar  4 12:00:00.000: " + front + " -> 192.0.2.200:443 (ID:1073741826) Policy denied DROPPED (TCP)",
 		}},
 		"a ping": {ping, []string{
 			"Mar  4 12:00:00.000: demo/frontend-5f (ID:300) -> demo/backend-5f (ID:301) policy-verdict:none INGRESS " + by + " (ICMPv4)",
-			"Mar  4 12:00:00.000: demo/frontend-5f (ID:300) -> demo/backend-5f (ID:301) policy denied DROPPED (ICMPv4)",
+			"Mar  4 12:00:00.000: demo/frontend-5f (ID:300) -> demo/backend-5f (ID:301) Policy denied DROPPED (ICMPv4)",
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -141,7 +157,7 @@ func TestEventsBecomeFlows(t *testing.T) {
 			r.Add(c.event, []policy.Ref{allow})
 			var got []string
 			for _, f := range r.all() {
-				got = append(got, compact(f))
+				got = append(got, compact(t, f))
 			}
 			if a, b := strings.Join(got, "\n"), strings.Join(c.want, "\n"); a != b {
 				t.Errorf("flows are\n%s\nand should be\n%s", a, b)

@@ -14,7 +14,7 @@ func (c converter) kafka() *flowpb.Flow {
 	f.L7 = &flowpb.Layer7{Type: flowpb.L7FlowType_REQUEST, Record: &flowpb.Layer7_Kafka{Kafka: &flowpb.Kafka{ //nolint:staticcheck // Hubble has no other record for Kafka
 		ErrorCode: int32(k.Error), ApiVersion: int32(k.Version), ApiKey: k.Key.String(), CorrelationId: k.Correlation, Topic: clean(k.Topic),
 	}}}
-	summary := strings.TrimSpace(fmt.Sprintf("kafka %s v%d %s", k.Key, k.Version, clean(k.Topic)))
+	summary := fmt.Sprintf("Kafka request %s correlation id %d topic '%s'", strings.ToLower(k.Key.String()), k.Correlation, clean(k.Topic))
 	if k.Error != 0 {
 		summary += fmt.Sprintf(" error %d", k.Error)
 	}

@@ -102,13 +102,7 @@ func (m *Metrics) observe(c converter, parts []part) {
 	ends := c.ends()
 	e := c.event
 	direction := strings.ToLower(trafficDirection(e.Direction).String())
-	protocol := protocolName(e.Protocol)
-	if e.HTTP != nil {
-		protocol = "HTTP"
-	}
-	if e.Kafka != nil {
-		protocol = "Kafka"
-	}
+	protocol := protocolOf(e)
 	if e.Verdict == policy.Denied {
 		m.drops.count(append([]string{dropReason(e.DropReason).String(), protocol, direction}, ends[:]...)...)
 	}

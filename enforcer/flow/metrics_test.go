@@ -17,6 +17,12 @@ func TestHubbleMetrics(t *testing.T) {
 	r.Add(request(policy.Forwarded, "GET", "/data", 200), nil)
 	r.Add(request(policy.Denied, "M-\x1bX", "/data", 403), nil)
 	r.Add(packet(policy.Denied, "policy", "203.0.113.9:5555"), nil)
+	lookup := packet(policy.Forwarded, "", "10.0.0.1:40000")
+	lookup.DNS = &policy.DNSEvent{Name: "www.example.com", Type: 1}
+	r.Add(lookup, nil)
+	produce := packet(policy.Denied, "", "10.0.0.1:40000")
+	produce.Kafka = &policy.KafkaEvent{Topic: "orders"}
+	r.Add(produce, nil)
 	want := `
 # HELP hubble_http_requests_total HTTP requests, by the status of their answer; none if there was no answer.
 # TYPE hubble_http_requests_total counter
@@ -25,13 +31,17 @@ hubble_http_requests_total{destination_namespace="demo",destination_pod="backend
 # HELP hubble_policy_verdicts_total Connections and requests that a policy decided on.
 # TYPE hubble_policy_verdicts_total counter
 hubble_policy_verdicts_total{action="dropped",direction="ingress",match="l7/http"} 1
+hubble_policy_verdicts_total{action="dropped",direction="ingress",match="l7/kafka"} 1
 hubble_policy_verdicts_total{action="dropped",direction="ingress",match="none"} 1
+hubble_policy_verdicts_total{action="forwarded",direction="ingress",match="l7/dns"} 1
 hubble_policy_verdicts_total{action="forwarded",direction="ingress",match="l7/http"} 1
 # HELP hubble_flows_processed_total Flows that were made of verdicts.
 # TYPE hubble_flows_processed_total counter
+hubble_flows_processed_total{protocol="DNS",subtype="DNS",type="L7",verdict="FORWARDED"} 2
 hubble_flows_processed_total{protocol="HTTP",subtype="HTTP",type="L7",verdict="DROPPED"} 1
+hubble_flows_processed_total{protocol="Kafka",subtype="Kafka",type="L7",verdict="DROPPED"} 1
 hubble_flows_processed_total{protocol="HTTP",subtype="HTTP",type="L7",verdict="FORWARDED"} 2
-hubble_flows_processed_total{protocol="TCP",subtype="",type="PolicyVerdict",verdict="DROPPED"} 2
+hubble_flows_processed_total{protocol="TCP",subtype="",type="PolicyVerdict",verdict="DROPPED"} 3
 hubble_flows_processed_total{protocol="TCP",subtype="POLICY_DENIED",type="Drop",verdict="DROPPED"} 1
 `
 	if err := testutil.GatherAndCompare(registry, strings.NewReader(want), "hubble_http_requests_total", "hubble_policy_verdicts_total", "hubble_flows_processed_total"); err != nil {

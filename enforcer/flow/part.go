@@ -38,15 +38,26 @@ func (p part) flow(c converter) *flowpb.Flow {
 func (p part) names(e policy.Event) (kind, subtype, protocol string) {
 	switch p {
 	case partRequest, partResponse:
-		if e.Kafka != nil {
-			return "L7", "Kafka", "Kafka"
-		}
-		return "L7", "HTTP", "HTTP"
+		protocol := protocolOf(e)
+		return "L7", protocol, protocol
 	case partDrop:
 		return "Drop", dropReason(e.DropReason).String(), protocolName(e.Protocol)
 	case partVerdict:
 	}
 	return "PolicyVerdict", "", protocolName(e.Protocol)
+}
+
+// protocolOf is the name by which Hubble counts what the event is about.
+func protocolOf(e policy.Event) string {
+	switch {
+	case e.HTTP != nil:
+		return "HTTP"
+	case e.DNS != nil:
+		return "DNS"
+	case e.Kafka != nil:
+		return "Kafka"
+	}
+	return protocolName(e.Protocol)
 }
 
 // verdict is the verdict of the part's flow: a response is never judged.

@@ -4,22 +4,13 @@ import (
 	"fmt"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/septum-dev/septum/policy"
+	"github.com/septum-dev/septum/relay/text"
 )
 
-// clean replaces what a terminal might act upon, and what is no UTF-8: control characters,
-// marks that turn the direction of text, line separators, other spaces than " ".
-func clean(s string) string {
-	return strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return utf8.RuneError
-		}
-		return r
-	}, s)
-}
+// clean makes a text harmless for terminals.
+func clean(s string) string { return text.Clean(s) }
 
 // urlOf is the URL of a request, without user and password, fragment, and, unless they are
 // wanted, the query.
