@@ -95,6 +95,7 @@ func (c *loadClient) run(stop <-chan struct{}) {
 			if conn, f.err = c.dial(); f.err != nil {
 				f.at = time.Now()
 				c.failed = append(c.failed, f)
+				time.Sleep(2 * time.Millisecond)
 				continue
 			}
 		}

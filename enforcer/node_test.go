@@ -47,6 +47,7 @@ type node struct {
 	pods           map[string]*nstest.NS
 	operator       *xds.Server
 	stopOperator   func()
+	wire           *wire
 	reports        reports
 	enforcer       *process
 	proxy          *process
@@ -136,10 +137,11 @@ func (n *node) startOperator() {
 		lis, err = net.Listen("tcp4", "10.99.0.1:9443")
 		return err
 	})
+	n.wire = newWire(lis)
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		if err := n.operator.Serve(ctx, lis); err != nil {
+		if err := n.operator.Serve(ctx, n.wire); err != nil {
 			n.t.Error(err)
 		}
 	})

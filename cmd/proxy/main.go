@@ -86,17 +86,30 @@ func run(log *slog.Logger, args []string) error {
 		if err != nil {
 			return fmt.Errorf("find own program: %w", err)
 		}
-		watch := &launch.Watch{
-			Alive: launch.EnvoyAlive(path),
-			Hangs: func(pid int, err error) { log.Error("Envoy hangs and is killed", "pid", pid, "error", err.Error()) },
+		serve := []string{"serve", "--lifeline", "--dns-refusal=" + *refusal, "--socket=" + filepath.Join(filepath.Dir(*socket), launch.ProxySocket)}
+		line := &launch.Lifeline{}
+		envoyWatch := watchOf(log, envoyName, launch.EnvoyAlive(path), launch.MainThread)
+		ownWatch := watchOf(log, ownName, line.Alive, launch.AnyThread)
+		for _, w := range []*launch.Watch{envoyWatch, ownWatch} {
+			wg.Go(func() { w.Run(ctx) })
 		}
-		wg.Go(func() { watch.Run(ctx) })
 		return launch.Run(ctx,
-			watched(watch, process(log, "Envoy", &launch.Process{Path: *envoy, Args: envoyArgs(path, *level, *concurrency), StopTimeout: *drain})),
-			process(log, "septum-proxy serve", &launch.Process{
-				Path: self, Args: []string{"serve", "--dns-refusal=" + *refusal, "--socket=" + filepath.Join(filepath.Dir(*socket), launch.ProxySocket)}, StopTimeout: *drain,
-			}))
+			watched(envoyWatch, process(log, envoyName, &launch.Process{Path: *envoy, Args: envoyArgs(path, *level, *concurrency), StopTimeout: *drain})),
+			watched(ownWatch, process(log, ownName, &launch.Process{Path: self, Args: serve, Inherit: line.Inherit, StopTimeout: *drain})))
 	}
+}
+
+// The names of the processes in the log.
+const (
+	envoyName = "Envoy"
+	ownName   = "septum-proxy serve"
+)
+
+// watchOf watches a process that gives signs of life in that way.
+func watchOf(log *slog.Logger, name string, alive func(context.Context) error, look func(pid int) (launch.Progress, error)) *launch.Watch {
+	return &launch.Watch{Alive: alive, Look: look, Hangs: func(pid int, err error) {
+		log.Error("process hangs and is killed", "process", name, "pid", pid, "error", err.Error())
+	}}
 }
 
 // unlessRepeated calls report for an error that is not the same as the one before.

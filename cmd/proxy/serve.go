@@ -32,6 +32,7 @@ func serve(log *slog.Logger, args []string) error {
 	flags := flag.NewFlagSet("septum-proxy serve", flag.ContinueOnError)
 	refusal := flags.String("dns-refusal", refused, "what a DNS question is answered that no rule allows: refused or nxdomain")
 	socket := flags.String("socket", "/run/septum/proxy/"+launch.ProxySocket, "path of the enforcer's socket")
+	lifeline := flags.Bool("lifeline", false, "answer the launcher's questions for a sign of life, on descriptor 3")
 	if err := flags.Parse(args); err != nil {
 		return fmt.Errorf("parse flags: %w", err)
 	}
@@ -41,6 +42,11 @@ func serve(log *slog.Logger, args []string) error {
 	}
 	if err := launch.EndWithParent(); err != nil {
 		return err
+	}
+	if *lifeline {
+		if err := launch.HoldLifeline(); err != nil {
+			return err
+		}
 	}
 	debug.SetGCPercent(gcPercent)
 	debug.SetMemoryLimit(memoryLimit)

@@ -27,6 +27,8 @@ type Process struct {
 	Ambient []uintptr
 	// StopTimeout is how long it may take to end when ctx ends; then it is killed.
 	StopTimeout time.Duration
+	// Inherit, if set, gives each process its descriptor 3.
+	Inherit func() (*os.File, error)
 	// Started and Ended are called for each process.
 	Started func(pid int)
 	Ended   func(pid int, status syscall.WaitStatus)
@@ -99,9 +101,18 @@ func (p *Process) step(now time.Time, stopping bool) error {
 }
 
 func (p *Process) start() error {
+	files := []uintptr{0, 1, 2}
+	if p.Inherit != nil {
+		f, err := p.Inherit()
+		if err != nil {
+			return fmt.Errorf("start %s: %w", p.Path, err)
+		}
+		defer f.Close()
+		files = append(files, f.Fd())
+	}
 	pid, err := syscall.ForkExec(p.Path, append([]string{p.Path}, p.Args...), &syscall.ProcAttr{
 		Env:   os.Environ(),
-		Files: []uintptr{0, 1, 2},
+		Files: files,
 		Sys:   &syscall.SysProcAttr{AmbientCaps: p.Ambient, Pdeathsig: syscall.SIGKILL},
 	})
 	if err != nil {

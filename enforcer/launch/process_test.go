@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -27,6 +28,15 @@ func TestMain(m *testing.M) {
 		if err := Run(context.Background(), p); err != nil {
 			os.Stderr.WriteString(err.Error() + "\n")
 			os.Exit(1)
+		}
+	case "busy": // gives signs of life, and always has something else to do
+		runtime.GOMAXPROCS(1)
+		if err := HoldLifeline(); err != nil {
+			os.Stderr.WriteString(err.Error() + "\n")
+			os.Exit(1)
+		}
+		for end := time.Now().Add(10 * time.Minute); time.Now().Before(end); {
+			// it works
 		}
 	default:
 		os.Exit(m.Run())

@@ -53,8 +53,25 @@ func (p *Process) Kill(s syscall.Signal) {
 	}
 }
 
+// Log is what a process that has ended has written.
+func (p *Process) Log() string {
+	<-p.done
+	return p.log.String()
+}
+
 // Envoy is the process id of that one of the launcher's children.
 func (n *Node) Envoy() int {
+	n.t.Helper()
+	return n.child("envoy")
+}
+
+// Own is the process id of Septum's own proxy.
+func (n *Node) Own() int {
+	n.t.Helper()
+	return n.child("septum-proxy")
+}
+
+func (n *Node) child(program string) int {
 	n.t.Helper()
 	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", n.Launcher.Cmd.Process.Pid))
 	n.must(err)
@@ -65,7 +82,7 @@ func (n *Node) Envoy() int {
 		}
 		for _, child := range strings.Fields(string(data)) {
 			name, err := os.ReadFile("/proc/" + child + "/comm")
-			if err != nil || strings.TrimSpace(string(name)) != "envoy" {
+			if err != nil || strings.TrimSpace(string(name)) != program {
 				continue
 			}
 			pid, err := strconv.Atoi(child)
@@ -73,7 +90,7 @@ func (n *Node) Envoy() int {
 			return pid
 		}
 	}
-	n.t.Fatal("Envoy does not run")
+	n.t.Fatalf("%s does not run", program)
 	return 0
 }
 
