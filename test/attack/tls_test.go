@@ -93,6 +93,7 @@ func TestTLS(t *testing.T) {
 	ingress := newPolicy("ingress", app("server")).from("client", tcp(passedPort)).from("client", tcp(inspectedPort))
 	tlsPart(&ingress.spec.Ingress.Rules[0], policy.TLS{Rule: policy.TLSRule{Names: []policy.ServerName{"ok.example"}}})
 	n.Secrets = []policy.Secret{{ID: "ca/server", Value: cert}, {ID: "certificate/shown", Value: shown, Key: shownKey}}
+	n.Publish(newPolicy("before", app("client")).to("server", tcp(80)).policy())
 	n.Publish(egress.policy(), ingress.policy())
 
 	run := func(name string, args ...string) (string, error) {

@@ -209,3 +209,20 @@ func TestInspection(t *testing.T) {
 		})
 	}
 }
+
+// TestInspectionLater: an Envoy that has a configuration takes secrets and what uses them.
+func TestInspectionLater(t *testing.T) {
+	ca := newTestCA(t, "ca")
+	e := startEnvoy(t, httpsServer(t, &tls.Config{Certificates: []tls.Certificate{ca.pair(t, "api.example")}}, false))
+	plain := policy.Class{ID: "p", Kind: policy.KindTLS, Direction: policy.Egress, TLS: []policy.TLSRule{{ID: ruleID("0"), Names: []policy.ServerName{"api.example"}}}}
+	e.apply(t, plain)
+	cert, key := ca.leaf(t, "api.example")
+	e.secrets = []policy.Secret{{ID: "ca/servers", Value: ca.pem}, {ID: "certificate/shown", Value: cert, Key: key}}
+	class := policy.Class{ID: "c", Kind: policy.KindTLS, Direction: policy.Egress, TLS: []policy.TLSRule{
+		{ID: ruleID("1"), Names: []policy.ServerName{"api.example"}, Inspect: policy.Inspection{Certificate: "certificate/shown", TrustedCA: "ca/servers"}},
+	}, HTTP: []policy.HTTPRule{{ID: ruleID("1.http"), Names: []policy.ServerName{"api.example"}, Path: exact("/data")}}}
+	addr := e.apply(t, plain, class)["c"]
+	if code, _, _, err := asks(addr, "api.example", "/data", &tls.Config{RootCAs: ca.pool}, false); err != nil || code != 200 {
+		t.Errorf("got %d, %v", code, err)
+	}
+}

@@ -11,7 +11,8 @@ import (
 )
 
 // stream is one Envoy's ADS stream. All but wake and holds belongs to the goroutine of run.
-// One response is on its way at a time, so that the order of a change is the order here.
+// One response is on its way at a time, so that the order of a change is the order here; and one
+// with secrets beside it, as Envoy does not acknowledge clusters before they have their secrets.
 type stream struct {
 	server *Server
 	conn   discoveryv3.AggregatedDiscoveryService_DeltaAggregatedResourcesServer
@@ -21,6 +22,7 @@ type stream struct {
 
 	types   map[string]*subscription
 	pending *response
+	secrets *response
 	nonce   uint64
 	aim     *target // the target that is being sent, or was
 	told    *target // the target that the server was last told about
@@ -108,8 +110,9 @@ func (st *stream) receive(req *discoveryv3.DeltaDiscoveryRequest) {
 		maps.Copy(sub.has, req.InitialResourceVersions)
 		st.types[req.TypeUrl] = sub
 	}
-	if p := st.pending; p != nil && p.kind == req.TypeUrl && p.nonce == req.ResponseNonce {
-		st.pending = nil
+	if slot := st.slot(req.TypeUrl); *slot != nil && (*slot).kind == req.TypeUrl && (*slot).nonce == req.ResponseNonce {
+		p := *slot
+		*slot = nil
 		if req.ErrorDetail != nil {
 			sub.nacked(p, req.ErrorDetail.Message)
 		} else {
@@ -161,23 +164,42 @@ func (sub *subscription) nacked(p *response, words string) {
 	}
 }
 
+// slot is where a response of the kind waits for its acknowledgement.
+func (st *stream) slot(kind string) **response {
+	if kind == secretType {
+		return &st.secrets
+	}
+	return &st.pending
+}
+
 // send sends what is next on the way to what is wanted, if nothing is on its way already:
-// clusters, changed rules, new listeners, the new listeners' rules, and removals last.
+// secrets, clusters, changed rules, new listeners, the new listeners' rules, and removals last.
 func (st *stream) send() error {
 	t := st.server.wanted()
-	if t == nil || st.pending != nil {
+	if t == nil {
 		return nil
 	}
-	if st.aim != t {
+	if st.aim != t && st.pending == nil && st.secrets == nil {
 		st.aim = t
 		for _, sub := range st.types {
 			clear(sub.refused) // what was refused once, as for a port in use, may be taken now
 		}
 	}
-	for _, kind := range []string{clusterType, secretType, routeType, listenerType} {
+	if st.secrets == nil {
+		if _, err := st.update(t, secretType); err != nil {
+			return err
+		}
+	}
+	if st.pending != nil {
+		return nil
+	}
+	for _, kind := range []string{clusterType, routeType, listenerType} {
 		if sent, err := st.update(t, kind); sent || err != nil {
 			return err
 		}
+	}
+	if st.secrets != nil {
+		return nil
 	}
 	refused := map[string]string{}
 	for _, kind := range kinds {
@@ -273,7 +295,7 @@ func (st *stream) write(p *response, out *discoveryv3.DeltaDiscoveryResponse) er
 	st.nonce++
 	p.nonce = strconv.FormatUint(st.nonce, 10)
 	out.Nonce = p.nonce
-	st.pending = p
+	*st.slot(p.kind) = p
 	if err := st.conn.Send(out); err != nil {
 		return fmt.Errorf("send %d resources of %s to Envoy: %w", len(out.Resources), p.kind, err)
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -10,7 +11,7 @@ import (
 )
 
 func TestGet(t *testing.T) {
-	server := httptest.NewServer(seen("backend"))
+	server := httptest.NewServer((&service{}).seen("backend"))
 	defer server.Close()
 	closed := httptest.NewServer(nil)
 	closed.Close()
@@ -70,4 +71,54 @@ func TestLoad(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestServe has one server asked in all its ways, on one port.
+func TestServe(t *testing.T) {
+	s := &service{listen: freePort(t)}
+	s.dns = s.listen
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- s.serve(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	fetch := func(method, url string, header http.Header) string {
+		t.Helper()
+		for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+			a, err := get(ctx, request{method: method, url: url, header: header, connect: s.listen, timeout: 5 * time.Second})
+			if err == nil {
+				return a.String()
+			}
+			if time.Now().After(deadline) {
+				t.Fatal(err)
+			}
+		}
+	}
+	for _, url := range []string{"http://" + s.listen + "/data", "https://any.example/data"} {
+		if got := fetch("GET", url, nil); !strings.HasPrefix(got, "200 ") || !strings.HasSuffix(got, "GET /data from 127.0.0.1") {
+			t.Errorf("%s: %q", url, got)
+		}
+	}
+	fetch("POST", "http://"+s.listen+"/records", http.Header{"Record": {"www.example=203.0.113.7", "www.example=2001:db8::1"}})
+	for name, want := range map[string]string{"WWW.example.": "NOERROR 203.0.113.7", "other.example": "NOERROR 192.0.2.53"} {
+		for _, tcp := range []bool{false, true} {
+			if got, err := lookup(ctx, question{server: s.listen, name: name, tcp: tcp, timeout: 5 * time.Second}); err != nil || got != want {
+				t.Errorf("%s, TCP %v: %q (%v), want %q", name, tcp, got, err, want)
+			}
+		}
+	}
+}
+
+func freePort(t *testing.T) string {
+	t.Helper()
+	lis, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lis.Close()
+	return lis.Addr().String()
 }

@@ -2,10 +2,13 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"strings"
@@ -19,6 +22,9 @@ type request struct {
 	url     string
 	header  http.Header
 	timeout time.Duration
+	// connect is where to go instead of to the URL's host, and ca the file of authorities that a
+	// server's certificate must be of; without one, any will do.
+	connect, ca string
 }
 
 // answer is what a client got.
@@ -40,15 +46,41 @@ func requestFlags(flags *flag.FlagSet) *request {
 		return nil
 	})
 	flags.StringVar(&r.method, "X", http.MethodGet, "method")
+	flags.StringVar(&r.connect, "connect", "", "address and port to connect to, whatever the URL says")
+	flags.StringVar(&r.ca, "ca", "", "file of the authorities that a server's certificate must be of (none: any certificate will do)")
 	flags.DurationVar(&r.timeout, "timeout", 3*time.Second, "how long to wait for the answer")
 	return &r
 }
 
 // get makes one request on a connection of its own.
 func get(ctx context.Context, r request) (answer, error) {
-	transport := &http.Transport{DisableKeepAlives: true}
+	config, err := r.tls()
+	if err != nil {
+		return answer{}, err
+	}
+	transport := &http.Transport{DisableKeepAlives: true, TLSClientConfig: config}
+	if r.connect != "" {
+		transport.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, network, r.connect)
+		}
+	}
 	defer transport.CloseIdleConnections()
 	return ask(ctx, &http.Client{Transport: transport}, r)
+}
+
+func (r request) tls() (*tls.Config, error) {
+	if r.ca == "" {
+		return &tls.Config{InsecureSkipVerify: true}, nil //nolint:gosec // what is tried is whether there is a connection
+	}
+	text, err := os.ReadFile(r.ca)
+	if err != nil {
+		return nil, fmt.Errorf("read authorities: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(text) {
+		return nil, fmt.Errorf("%s has no certificate", r.ca)
+	}
+	return &tls.Config{RootCAs: pool}, nil
 }
 
 // ask returns the answer, or an error that begins with "no answer".
@@ -92,6 +124,10 @@ func reason(err error, timeout time.Duration) string {
 		return "connection reset"
 	case errors.Is(err, io.EOF):
 		return "connection closed"
+	}
+	var dns *net.DNSError
+	if errors.As(err, &dns) && !dns.IsTimeout {
+		return "the name is not known: " + dns.Err
 	}
 	return err.Error()
 }

@@ -1,11 +1,13 @@
 // Command app is what the demo's pods run: the backend's server and the clients.
 //
-//	septum-demo serve [-listen :80]             answers every request with what it saw
+//	septum-demo serve [-listen :80] [-dns :53]  answers every request with what it saw
 //	septum-demo get [-X METHOD] URL             one request on a new connection
+//	septum-demo lookup -server ADDR:53 NAME     one question to a DNS server
 //	septum-demo load [-for 10s] [-same] URL     many requests, and a count of the answers
 //	septum-demo idle                            waits, so that requests can be made from the pod
 //
-// get prints one line: the status and the body, or "no answer" and why.
+// get prints one line: the status and the body, or "no answer" and why; lookup the code and the
+// addresses.
 package main
 
 import (
@@ -31,16 +33,35 @@ func main() {
 // run is the command with these arguments.
 func run(ctx context.Context, args []string) error {
 	if len(args) == 0 {
-		return fmt.Errorf("use one of: serve, get, load, idle")
+		return fmt.Errorf("use one of: serve, get, lookup, load, idle")
 	}
 	flags := flag.NewFlagSet(args[0], flag.ContinueOnError)
 	switch args[0] {
 	case "serve":
-		listen := flags.String("listen", ":80", "address to listen on")
+		var s service
+		flags.StringVar(&s.listen, "listen", ":80", "addresses to listen on: HTTP, HTTPS and DNS over TCP")
+		flags.StringVar(&s.dns, "dns", "", "addresses to listen on: DNS over UDP")
+		flags.StringVar(&s.cert, "cert", "", "file of the certificate to show")
+		flags.StringVar(&s.key, "key", "", "file of its key")
 		if err := flags.Parse(args[1:]); err != nil {
 			return err
 		}
-		return serve(ctx, *listen)
+		return s.serve(ctx)
+	case "lookup":
+		q := question{}
+		flags.StringVar(&q.server, "server", "", "address and port of the server")
+		flags.BoolVar(&q.tcp, "tcp", false, "ask over TCP")
+		flags.DurationVar(&q.timeout, "timeout", 3*time.Second, "how long to wait for the answer")
+		if err := flags.Parse(args[1:]); err != nil {
+			return err
+		}
+		q.name = flags.Arg(0)
+		text, err := lookup(ctx, q)
+		if err != nil {
+			return err
+		}
+		fmt.Println(text)
+		return nil
 	case "get":
 		request := requestFlags(flags)
 		if err := flags.Parse(args[1:]); err != nil {
@@ -69,5 +90,5 @@ func run(ctx context.Context, args []string) error {
 		<-ctx.Done()
 		return nil
 	}
-	return fmt.Errorf("there is no command %s; use one of: serve, get, load, idle", args[0])
+	return fmt.Errorf("there is no command %s; use one of: serve, get, lookup, load, idle", args[0])
 }

@@ -15,6 +15,7 @@ install() {
   step "Loading the images into both nodes"
   "$cluster" load "$images"/septum-{operator,enforcer,envoy,demo,toolbox}.tar
   install_septum
+  start_world
   install_apps
 }
 
@@ -39,6 +40,12 @@ install_septum() {
       fail "$workload did not become ready"
     }
   done
+}
+
+# start_world serves what the demo's names lead to, outside of the cluster.
+start_world() {
+  step "Starting a server outside of the cluster: api.example.com and www.example.com"
+  "$cluster" world "$root/build/bin/septum-demo" serve -listen :80,:443
 }
 
 install_apps() {

@@ -2,7 +2,7 @@
 # The requests themselves: each with what is expected, and what came.
 
 sample=$root/config/samples/allow-get-data.yaml
-status=cnp.allow-get-products
+by_name=$root/config/samples/egress-by-name.yaml
 differences=0
 agent="" # the enforcer's pod on the node of backend-app
 
@@ -20,7 +20,7 @@ show() {
   title "The policy: kubectl apply -f config/samples/allow-get-data.yaml"
   grep -v '^#' "$sample" | sed 's/^/    /'
   kubectl apply -f "$sample" >/dev/null
-  enforced
+  enforced cnp.allow-get-products backend-app
 
   title "After it: frontend-app may GET /data, and nothing else"
   for client in frontend-app frontend-remote; do
@@ -35,10 +35,35 @@ show() {
   title "kubectl get l7policystatus -n demo"
   kubectl get l7policystatus -n demo
   flows
+  egress_by_name
   [ "$differences" -eq 0 ] || {
     diagnose
     fail "$differences of the requests above were not answered as expected"
   }
+}
+
+# egress_by_name shows what frontend-app may reach outside of the cluster, by its names.
+egress_by_name() {
+  title "Outside of the cluster: api.example.com and www.example.com answer everybody"
+  try_name frontend-app http://api.example.com/data 200
+  try_name frontend-app http://www.example.com/data 200
+
+  title "The policy: kubectl apply -f config/samples/egress-by-name.yaml"
+  grep -v '^#' "$by_name" | sed 's/^/    /'
+  kubectl apply -f "$by_name" >/dev/null
+  enforced cnp.egress-by-name frontend-app
+
+  title "After it: frontend-app may look up api.example.com, and connect to what that leads to"
+  local client
+  for client in frontend-app frontend-remote; do
+    try_name "$client" http://api.example.com/data 200
+    try_name "$client" http://www.example.com/data unknown
+    try_name "$client" http://10.99.0.81/data none
+  done
+  try_name other-app http://www.example.com/data 200
+
+  title "kubectl get l7policystatus -n demo"
+  kubectl get l7policystatus -n demo
 }
 
 # flows shows the last refusals, as Hubble writes them, from the node that gave them.
@@ -60,20 +85,21 @@ flows() {
 
 # remove_policies begins from no policy of the demo, also after a run before.
 remove_policies() {
-  kubectl -n demo delete ciliumnetworkpolicy,l7networkpolicy allow-get-products --ignore-not-found >/dev/null
+  kubectl -n demo delete ciliumnetworkpolicy,l7networkpolicy allow-get-products egress-by-name --ignore-not-found >/dev/null
   local others
   others=$(kubectl -n demo get ciliumnetworkpolicy,l7networkpolicy -o name 2>/dev/null)
   [ -z "$others" ] || fail "namespace demo has policies of yours, which change what is shown here: $(echo $others)"
 }
 
-# enforced waits until every node that hosts a selected pod says so.
+# enforced STATUS APP waits until every node that hosts a selected pod says so.
 enforced() {
+  local status=$1
   kubectl -n demo wait --for=create "l7policystatus/$status" --timeout=60s >/dev/null &&
     kubectl -n demo wait --for=condition=Enforced "l7policystatus/$status" --timeout=60s >/dev/null || {
     diagnose
     fail "the policy is not enforced after a minute"
   }
-  step "Enforced on $(kubectl -n demo get "l7policystatus/$status" -o 'jsonpath={.status.enforcing}') nodes that have a pod of backend-app"
+  step "Enforced on $(kubectl -n demo get "l7policystatus/$status" -o 'jsonpath={.status.enforcing}') nodes that have a pod of $2"
 }
 
 # request CLIENT METHOD PATH makes the request in the client's pod.
@@ -123,6 +149,24 @@ try() {
   fi
 }
 
+# try_name CLIENT URL EXPECTED prints one request to the world: 200, none, or unknown for a name that
+# cannot be looked up.
+try_name() {
+  local got good=no want=$3
+  got=$(kubectl -n demo exec "deployment/$1" -- /septum-demo get -timeout 3s "$2" 2>/dev/null || :)
+  case $3 in
+    200) [[ $got != "200 "* ]] || good=yes ;;
+    none) [[ $got != "no answer: timed out"* ]] || good=yes ;;
+    unknown) [[ $got != "no answer: the name is not known"* ]] || good=yes ;;
+  esac
+  if [ $good = yes ]; then
+    printf '  %sok%s  %-15s %-27s -> %s\n' "$green" "$plain" "$1" "$2" "$got"
+  else
+    printf '  %sDIFFERENT%s  %s %s -> %s\n             expected: %s\n' "$red" "$plain" "$1" "$2" "${got:-nothing}" "$want"
+    differences=$((differences + 1))
+  fi
+}
+
 next_steps() {
   title "It is all still up. What to try next"
   cat <<NEXT
@@ -131,6 +175,7 @@ next_steps() {
   kubectl -n septum-system exec -c enforcer $agent -- /septum-enforcer flows --follow
   kubectl -n demo exec -it toolbox -- bash          # curl, dig, openssl, grpcurl, kcat, wrk
   kubectl -n demo exec deploy/frontend-app -- /septum-demo get http://backend-app/data
+  kubectl -n demo exec deploy/frontend-app -- /septum-demo get http://api.example.com/data
   kubectl -n demo edit ciliumnetworkpolicy allow-get-products   # acts on the next request, also of open connections
   kubectl -n demo label pod toolbox app=frontend-app --overwrite    # lets the toolbox in
   kubectl apply -f config/samples/announcement-as-published.yaml  # refused: the quote in "80” is a typographic one
