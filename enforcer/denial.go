@@ -112,7 +112,7 @@ func (e *Enforcer) route(src, dst netip.AddrPort, hasPort bool) string {
 	return e.nameOfAddr(src.Addr()) + " -> " + to
 }
 
-// nameOfAddr is the pod or node that has the address, or else the address.
+// nameOfAddr is the pod, node or service that has the address, or else the address.
 func (e *Enforcer) nameOfAddr(addr netip.Addr) string {
 	if !addr.IsValid() {
 		return "unknown"
@@ -126,6 +126,8 @@ func (e *Enforcer) nameOfAddr(addr netip.Addr) string {
 		return all[i].Namespace + "/" + all[i].Pod
 	case found && all[i].Node != "":
 		return "node " + all[i].Node
+	case found && all[i].Service != "":
+		return "service " + all[i].Service
 	}
 	return addr.String()
 }

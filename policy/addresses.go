@@ -122,7 +122,7 @@ func (b *addressBook) addServices(s Snapshot) {
 			continue
 		}
 		for _, addr := range svc.Addrs {
-			b.add(Address{Prefix: hostPrefix(addr.Unmap()), Identity: b.services[svc.Key]})
+			b.add(Address{Prefix: hostPrefix(addr.Unmap()), Identity: b.services[svc.Key], Service: svc.Key})
 		}
 	}
 }

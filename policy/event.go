@@ -100,6 +100,9 @@ type HTTPEvent struct {
 	// Code is the response's status; 0 if there was none.
 	Code    int
 	Latency time.Duration
+	// TraceID is that of the trace that the client says the request is part of, in
+	// lower-case hexadecimal digits; "" for none.
+	TraceID string
 	// Mismatched are the names of headers that did not match a rule which lets such
 	// requests through, sorted.
 	Mismatched []string

@@ -89,4 +89,6 @@ type Address struct {
 	Node string
 	// Namespace, Pod and Workload name the pod; "" if it is none.
 	Namespace, Pod, Workload string
+	// Service is the service whose virtual address it is, "namespace/name"; "" if it is none's.
+	Service string
 }

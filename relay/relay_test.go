@@ -300,7 +300,7 @@ func TestWhatIsRefused(t *testing.T) {
 	a := newNode(t, "a", 0)
 	c := client(t, time.Minute, a.Node)
 	for name, req := range map[string]*observerpb.GetFlowsRequest{
-		"a filter that no flow has something for": {Whitelist: []*flowpb.FlowFilter{{TraceId: []string{"x"}}}},
+		"a filter that no flow has something for": {Whitelist: []*flowpb.FlowFilter{{Uuid: []string{"x"}}}},
 		"too many by number":                      {Number: 1 << 30},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -192,10 +192,10 @@ func addressFromProto(in *septumpb.Address) (policy.Address, error) {
 	if in.GetIdentity() == 0 {
 		return policy.Address{}, errors.New("identity: 0 is no identity")
 	}
-	err = errors.Join(wire.Text("node", in.GetNode()), wire.Text("namespace", in.GetNamespace()), wire.Text("pod", in.GetPod()), wire.Text("workload", in.GetWorkload()))
+	err = errors.Join(wire.Text("node", in.GetNode()), wire.Text("namespace", in.GetNamespace()), wire.Text("pod", in.GetPod()), wire.Text("workload", in.GetWorkload()), wire.Text("service", in.GetService()))
 	return policy.Address{
 		Prefix: prefix, Identity: policy.Identity(in.GetIdentity()), Node: in.GetNode(),
-		Namespace: in.GetNamespace(), Pod: in.GetPod(), Workload: in.GetWorkload(),
+		Namespace: in.GetNamespace(), Pod: in.GetPod(), Workload: in.GetWorkload(), Service: in.GetService(),
 	}, err
 }
 

@@ -46,7 +46,7 @@ func ClusterResources(np policy.NodePolicy) (map[string]*septumpb.ClusterResourc
 		}
 		out[addressPrefix+a.Prefix.String()] = &septumpb.ClusterResource{Resource: &septumpb.ClusterResource_Address{Address: &septumpb.Address{
 			Prefix: a.Prefix.String(), Identity: uint32(identity), Node: a.Node,
-			Namespace: a.Namespace, Pod: a.Pod, Workload: a.Workload,
+			Namespace: a.Namespace, Pod: a.Pod, Workload: a.Workload, Service: a.Service,
 		}}}
 	}
 	for _, i := range np.Identities {

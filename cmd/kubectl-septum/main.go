@@ -22,6 +22,10 @@ func main() {
 }
 
 func newCommand(streams genericiooptions.IOStreams) *cobra.Command {
+	return commandFor(streams, newSource())
+}
+
+func commandFor(streams genericiooptions.IOStreams, src *source) *cobra.Command {
 	root := &cobra.Command{
 		Use:           "kubectl-septum",
 		Short:         "Ask what Septum's and Cilium's network policies mean",
@@ -29,11 +33,10 @@ func newCommand(streams genericiooptions.IOStreams) *cobra.Command {
 		SilenceErrors: true,
 		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl septum"},
 	}
-	src := newSource()
 	root.SetIn(streams.In)
 	root.SetOut(streams.Out)
 	root.SetErr(streams.ErrOut)
 	src.flags(root.PersistentFlags())
-	root.AddCommand(canICommand(src), explainCommand(src), lintCommand(src), testCommand(src), statusCommand(src))
+	root.AddCommand(canICommand(src), explainCommand(src), lintCommand(src), testCommand(src), statusCommand(src), flowsCommand(src))
 	return root
 }

@@ -20,9 +20,11 @@ import (
 var update = flag.Bool("update", false, "rewrite the expected output")
 
 // run returns what the command prints, and how it ends.
-func run(args ...string) string {
+func run(args ...string) string { return runWith(newSource(), args...) }
+
+func runWith(src *source, args ...string) string {
 	var out bytes.Buffer
-	cmd := newCommand(genericiooptions.IOStreams{In: &bytes.Buffer{}, Out: &out, ErrOut: &out})
+	cmd := commandFor(genericiooptions.IOStreams{In: &bytes.Buffer{}, Out: &out, ErrOut: &out}, src)
 	cmd.SetArgs(args)
 	if err := cmd.Execute(); err != nil {
 		out.WriteString("error: " + err.Error() + "\n")
@@ -57,21 +59,26 @@ func TestOutput(t *testing.T) {
 		"status-files":     "status -f testdata/shop",
 	} {
 		t.Run(name, func(t *testing.T) {
-			file := filepath.Join("testdata", "output", name+".txt")
-			got := "$ kubectl septum " + args + "\n" + run(strings.Fields(args)...)
-			if *update {
-				if err := os.WriteFile(file, []byte(got), 0o600); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(file)
-			if err != nil && !errors.Is(err, os.ErrNotExist) {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(string(want), got); diff != "" {
-				t.Errorf("output (-want +got):\n%s", diff)
-			}
+			golden(t, name, "$ kubectl septum "+args+"\n"+run(strings.Fields(args)...))
 		})
+	}
+}
+
+// golden compares with a file of testdata/output.
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	file := filepath.Join("testdata", "output", name+".txt")
+	if *update {
+		if err := os.WriteFile(file, []byte(got), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("output (-want +got):\n%s", diff)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/spf13/pflag"
+	"google.golang.org/grpc"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -21,12 +22,17 @@ import (
 type source struct {
 	kube  *genericclioptions.ConfigFlags
 	files []string
+	// system is the namespace that Septum is installed in.
+	system string
+	// dial connects to another server of flows than the cluster's; nil for the cluster's.
+	dial func() (*grpc.ClientConn, func(), error)
 }
 
 func newSource() *source { return &source{kube: genericclioptions.NewConfigFlags(true)} }
 
 func (s *source) flags(set *pflag.FlagSet) {
 	s.kube.AddFlags(set)
+	set.StringVar(&s.system, "system-namespace", "septum-system", "the namespace that Septum is installed in")
 	set.StringSliceVarP(&s.files, "filename", "f", nil,
 		"files or directories with policies and what they are about (pods, workloads, namespaces, services, nodes); nothing is asked of a cluster then")
 }

@@ -31,7 +31,11 @@ func (c converter) base() *flowpb.Flow {
 		Source: c.people.endpoint(e.Src.Addr(), e.SrcID), Destination: c.people.endpoint(e.Dst.Addr(), e.DstID),
 		IP: ipOf(e.Src.Addr(), e.Dst.Addr()), L4: layer4(e.Protocol, e.Src.Port(), e.Dst.Port()),
 		TrafficDirection: trafficDirection(e.Direction), IsReply: wrapperspb.Bool(false),
-		Type: flowpb.FlowType_L3_L4,
+		Type: flowpb.FlowType_L3_L4, DestinationNames: c.names,
+		SourceService: c.people.service(e.Src.Addr()), DestinationService: c.people.service(e.Dst.Addr()),
+	}
+	if e.HTTP != nil && e.HTTP.TraceID != "" {
+		f.TraceContext = &flowpb.TraceContext{Parent: &flowpb.TraceParent{TraceId: clean(e.HTTP.TraceID)}}
 	}
 	c.name(f)
 	if e.Verdict == policy.Denied || e.Verdict == policy.Audited {
@@ -133,17 +137,24 @@ func (c converter) response() *flowpb.Flow {
 	f := c.base()
 	f.Type, f.EventType = flowpb.FlowType_L7, &flowpb.CiliumEventType{Type: typeL7}
 	f.Verdict, f.DropReasonDesc = flowpb.Verdict_FORWARDED, flowpb.DropReason_DROP_REASON_UNKNOWN
-	f.Source, f.Destination = f.Destination, f.Source
-	f.IP = ipOf(c.event.Dst.Addr(), c.event.Src.Addr())
-	f.L4 = layer4(c.event.Protocol, c.event.Dst.Port(), c.event.Src.Port())
-	f.IsReply = wrapperspb.Bool(true)
-	f.Time = timestamppb.New(c.event.Time.Add(h.Latency))
+	c.turn(f, h.Latency)
 	http := c.http()
 	http.Code = uint32(h.Code)
 	latency := max(h.Latency, 0)
 	f.L7 = &flowpb.Layer7{Type: flowpb.L7FlowType_RESPONSE, LatencyNs: uint64(latency), Record: &flowpb.Layer7_Http{Http: http}}
 	f.Summary = responseSummary(http.Protocol, h.Code, latency, http.Method, http.Url) //nolint:staticcheck // the CLI prints nothing else
 	return f
+}
+
+// turn makes a flow one of the answer, which the server gave so long after the question.
+func (c converter) turn(f *flowpb.Flow, latency time.Duration) {
+	f.Source, f.Destination = f.GetDestination(), f.GetSource()
+	f.SourceService, f.DestinationService = f.GetDestinationService(), f.GetSourceService()
+	f.SourceNames, f.DestinationNames = f.GetDestinationNames(), f.GetSourceNames()
+	f.IP = ipOf(c.event.Dst.Addr(), c.event.Src.Addr())
+	f.L4 = layer4(c.event.Protocol, c.event.Dst.Port(), c.event.Src.Port())
+	f.IsReply = wrapperspb.Bool(true)
+	f.Time = timestamppb.New(c.event.Time.Add(latency))
 }
 
 func (c converter) http() *flowpb.HTTP {

@@ -6,8 +6,6 @@ import (
 
 	flowpb "github.com/cilium/cilium/api/v1/flow"
 	"golang.org/x/net/dns/dnsmessage"
-	"google.golang.org/protobuf/types/known/timestamppb"
-	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/septum-dev/septum/policy"
 )
@@ -35,11 +33,7 @@ func (c converter) dnsFlow(answer bool) *flowpb.Flow {
 		return f
 	}
 	f.Verdict, f.DropReasonDesc = flowpb.Verdict_FORWARDED, flowpb.DropReason_DROP_REASON_UNKNOWN
-	f.Source, f.Destination = f.GetDestination(), f.GetSource()
-	f.IP = ipOf(c.event.Dst.Addr(), c.event.Src.Addr())
-	f.L4 = layer4(c.event.Protocol, c.event.Dst.Port(), c.event.Src.Port())
-	f.IsReply = wrapperspb.Bool(true)
-	f.Time = timestamppb.New(c.event.Time.Add(d.Latency))
+	c.turn(f, d.Latency)
 	f.L7.Type, f.L7.LatencyNs = flowpb.L7FlowType_RESPONSE, uint64(max(d.Latency, 0))
 	record.Rcode, record.Ttl = uint32(d.Code), d.TTL
 	for _, a := range d.Addrs {

@@ -12,7 +12,7 @@ import (
 type maker func(*flowpb.FlowFilter) (test, error)
 
 // fieldTests are the fields of a filter that Septum's flows have something for. Those that
-// are missing ask for what no flow of Septum's says: services, DNS names, TCP flags, traces.
+// are missing ask for what no flow of Septum's says, such as TCP flags and headers.
 func fieldTests() map[protoreflect.Name]maker {
 	src, dst := (*flowpb.Flow).GetSource, (*flowpb.Flow).GetDestination
 	return map[protoreflect.Name]maker{
@@ -39,6 +39,18 @@ func fieldTests() map[protoreflect.Name]maker {
 		"drop_reason_desc": func(ff *flowpb.FlowFilter) (test, error) {
 			return oneOf(ff.DropReasonDesc, (*flowpb.Flow).GetDropReasonDesc), nil
 		},
+		"source_fqdn": func(ff *flowpb.FlowFilter) (test, error) { return fqdn(ff.SourceFqdn, (*flowpb.Flow).GetSourceNames) },
+		"destination_fqdn": func(ff *flowpb.FlowFilter) (test, error) {
+			return fqdn(ff.DestinationFqdn, (*flowpb.Flow).GetDestinationNames)
+		},
+		"dns_query": func(ff *flowpb.FlowFilter) (test, error) { return dnsQuery(ff.DnsQuery) },
+		"source_service": func(ff *flowpb.FlowFilter) (test, error) {
+			return service(ff.SourceService, (*flowpb.Flow).GetSourceService)
+		},
+		"destination_service": func(ff *flowpb.FlowFilter) (test, error) {
+			return service(ff.DestinationService, (*flowpb.Flow).GetDestinationService)
+		},
+		"trace_id":         func(ff *flowpb.FlowFilter) (test, error) { return traceID(ff.TraceId), nil },
 		"reply":            func(ff *flowpb.FlowFilter) (test, error) { return reply(ff.Reply), nil },
 		"ip_version":       func(ff *flowpb.FlowFilter) (test, error) { return ipVersion(ff.IpVersion), nil },
 		"event_type":       func(ff *flowpb.FlowFilter) (test, error) { return eventType(ff.EventType), nil },

@@ -103,13 +103,9 @@ func httpPath(wanted []string) (test, error) {
 }
 
 func matching(wanted []string, of func(*flowpb.HTTP) (string, bool)) (test, error) {
-	var patterns []*regexp.Regexp
-	for _, w := range wanted {
-		p, err := pattern(w)
-		if err != nil {
-			return nil, err
-		}
-		patterns = append(patterns, p)
+	patterns, err := patternsOf(wanted, func(w string) string { return w })
+	if err != nil {
+		return nil, err
 	}
 	return func(f *flowpb.Flow) bool {
 		http := f.GetL7().GetHttp()
@@ -117,6 +113,6 @@ func matching(wanted []string, of func(*flowpb.HTTP) (string, bool)) (test, erro
 			return false
 		}
 		text, ok := of(http)
-		return ok && slices.ContainsFunc(patterns, func(p *regexp.Regexp) bool { return p.MatchString(text) })
+		return ok && foundBy(patterns, text)
 	}, nil
 }

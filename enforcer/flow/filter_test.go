@@ -112,10 +112,10 @@ func TestFiltersThatAreRefused(t *testing.T) {
 		"label":             {{SourceLabel: []string{"app in (a)"}}},
 		"too many values":   {{SourceIdentity: make([]uint32, maxValues+1)}},
 		"too many filters":  many,
-		"a DNS name":        {{DestinationFqdn: []string{"example.com"}}},
-		"a service":         {{SourceService: []string{"demo/"}}},
+		"TCP flags":         {{TcpFlags: []*flowpb.TCPFlags{{SYN: true}}}},
+		"a header":          {{HttpHeader: []*flowpb.HTTPHeader{{Key: "a", Value: "b"}}}},
 		"a CEL expression":  {{Experimental: &flowpb.FlowFilter_Experimental{CelExpression: []string{"true"}}}},
-		"the second filter": {{}, {TraceId: []string{"x"}}},
+		"the second filter": {{}, {Uuid: []string{"x"}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if _, err := newSelection(list, nil); err == nil {

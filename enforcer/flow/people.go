@@ -84,3 +84,12 @@ func (p *people) endpoint(addr netip.Addr, judged policy.Identity) *flowpb.Endpo
 	}
 	return e
 }
+
+// service is whose virtual address it is; nil if it is none's.
+func (p *people) service(addr netip.Addr) *flowpb.Service {
+	namespace, name, ok := strings.Cut(p.at(addr).Service, "/")
+	if !ok {
+		return nil
+	}
+	return &flowpb.Service{Namespace: clean(namespace), Name: clean(name)}
+}

@@ -36,6 +36,8 @@ type Recorder struct {
 	ring   *ring
 	people *people
 	start  time.Time
+	// names belong to the goroutine that adds.
+	names names
 	// streams has room for as many clients as may read at the same time.
 	streams chan struct{}
 }
@@ -79,7 +81,8 @@ func (r *Recorder) Add(e policy.Event, responsible []policy.Ref) {
 	if e.Rule != (policy.RuleID{}) {
 		responsible = []policy.Ref{e.Rule.Policy}
 	}
-	c := converter{event: e, by: responsible, people: r.people, queries: r.config.Queries}
+	c := converter{event: e, by: responsible, people: r.people, names: r.names.of(e), queries: r.config.Queries}
+	r.names.learn(e)
 	parts := c.parts()
 	if r.config.Metrics != nil {
 		r.config.Metrics.observe(c, parts)
@@ -89,8 +92,10 @@ func (r *Recorder) Add(e policy.Event, responsible []policy.Ref) {
 
 // flows of one event share what c holds.
 type converter struct {
-	event   policy.Event
-	by      []policy.Ref
-	people  *people
+	event  policy.Event
+	by     []policy.Ref
+	people *people
+	// names are what the server is called, as the client was told.
+	names   []string
 	queries bool
 }

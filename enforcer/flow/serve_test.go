@@ -192,7 +192,7 @@ func TestWhatAReaderMissedIsCounted(t *testing.T) {
 func TestRequestsThatAreRefused(t *testing.T) {
 	conn, _ := serve(t, recorder(t, Config{}))
 	for name, req := range map[string]*observerpb.GetFlowsRequest{
-		"a filter that is not known": {Whitelist: []*flowpb.FlowFilter{{DnsQuery: []string{".*"}}}},
+		"a filter that is not known": {Whitelist: []*flowpb.FlowFilter{{Uuid: []string{"x"}}}},
 		"first and follow":           {First: true, Follow: true},
 		"no field of a flow":         {FieldMask: &fieldmaskpb.FieldMask{Paths: []string{"nonsense"}}},
 		"no time":                    {Since: &timestamppb.Timestamp{Nanos: -1}},

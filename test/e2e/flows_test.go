@@ -124,3 +124,45 @@ func (c cluster) relay(t *testing.T) func(args ...string) (string, error) {
 		return string(out), err
 	}
 }
+
+// plugin is kubectl-septum for the cluster under test.
+func (c cluster) plugin(t *testing.T, args ...string) (string, error) {
+	t.Helper()
+	out, err := c.command(t.Context(), filepath.Join(c.root, "test/cluster/cluster"), "env").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := regexp.MustCompile(`KUBECONFIG=['"]?([^'"\s;]+)`).FindStringSubmatch(string(out))
+	if config == nil {
+		t.Fatalf("the cluster's environment is %s", out)
+	}
+	cmd := c.command(t.Context(), filepath.Join(c.root, "build/bin/kubectl-septum"), append(args, "--kubeconfig", config[1])...)
+	text, err := cmd.CombinedOutput()
+	return string(text), err
+}
+
+// TestFlowsByThePlugin has kubectl-septum read both nodes, through a port-forward of its own.
+func TestFlowsByThePlugin(t *testing.T) {
+	c := here()
+	c.apply(t, "cnp.allow-get-products", c.sample(t, "allow-get-data.yaml"))
+	c.holds(t, 10*time.Second, []request{
+		{"frontend-remote", "GET", "/data", "200"}, {"frontend-remote", "DELETE", "/data", "403"},
+	})
+	within(t, 20*time.Second, func() string {
+		out, err := c.plugin(t, "flows", "-n", "demo", "--to-workload", "backend-app", "--http-method", "DELETE", "--verdict", "DROPPED", "--last", "5")
+		if err != nil || !strings.Contains(out, "http-request DROPPED (HTTP/1.1 DELETE http://backend-app/data)") {
+			return out
+		}
+		if strings.Contains(out, "\x1b") {
+			t.Errorf("colours where there is no terminal: %q", out)
+		}
+		return ""
+	})
+	out, err := c.plugin(t, "flows", "-n", "demo", "--type", "policy-verdict", "--verdict", "DROPPED", "--last", "3")
+	if err != nil || !strings.Contains(out, "DENIED BY allow-get-products (CiliumNetworkPolicy)") {
+		t.Errorf("the verdicts are (%v)\n%s", err, out)
+	}
+	if out, err := c.plugin(t, "flows", "--system-namespace", "demo"); err == nil || !strings.Contains(out, "septum-flow-reader") {
+		t.Errorf("where Septum is not, it says %s", out)
+	}
+}

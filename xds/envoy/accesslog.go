@@ -81,6 +81,7 @@ func eventFor(entry *logdatav3.HTTPAccessLogEntry, d policy.Direction) policy.Ev
 			Version: versionName(entry.GetProtocolVersion()),
 			Code:    int(res.GetResponseCode().GetValue()),
 			Latency: latency(common),
+			TraceID: traceID(req.GetRequestHeaders()[traceHeader]),
 		},
 	}
 	if tls := common.GetTlsProperties(); tls != nil {
@@ -166,6 +167,19 @@ func latency(common *logdatav3.AccessLogCommon) time.Duration {
 		return d.AsDuration()
 	}
 	return common.GetDuration().AsDuration()
+}
+
+// traceHeader is W3C's; no other header is read for the flows.
+const traceHeader = "traceparent"
+
+// traceID is the trace's part of such a header; "" if it is none, as it is the client's word.
+func traceID(header string) string {
+	parts := strings.Split(header, "-")
+	if len(parts) < 4 || len(parts[0]) != 2 || len(parts[1]) != 32 || strings.Trim(parts[1], "0") == "" ||
+		strings.Trim(parts[1], "0123456789abcdef") != "" {
+		return ""
+	}
+	return parts[1]
 }
 
 // cut keeps a client's text short, printable and UTF-8: it goes to terminals and logs.

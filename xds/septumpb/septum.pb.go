@@ -1591,13 +1591,15 @@ func (x *Secret) GetKey() []byte {
 }
 
 type Address struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Prefix        string                 `protobuf:"bytes,1,opt,name=prefix,proto3" json:"prefix,omitempty"`
-	Identity      uint32                 `protobuf:"varint,2,opt,name=identity,proto3" json:"identity,omitempty"`
-	Node          string                 `protobuf:"bytes,3,opt,name=node,proto3" json:"node,omitempty"`
-	Namespace     string                 `protobuf:"bytes,4,opt,name=namespace,proto3" json:"namespace,omitempty"`
-	Pod           string                 `protobuf:"bytes,5,opt,name=pod,proto3" json:"pod,omitempty"`
-	Workload      string                 `protobuf:"bytes,6,opt,name=workload,proto3" json:"workload,omitempty"`
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Prefix    string                 `protobuf:"bytes,1,opt,name=prefix,proto3" json:"prefix,omitempty"`
+	Identity  uint32                 `protobuf:"varint,2,opt,name=identity,proto3" json:"identity,omitempty"`
+	Node      string                 `protobuf:"bytes,3,opt,name=node,proto3" json:"node,omitempty"`
+	Namespace string                 `protobuf:"bytes,4,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	Pod       string                 `protobuf:"bytes,5,opt,name=pod,proto3" json:"pod,omitempty"`
+	Workload  string                 `protobuf:"bytes,6,opt,name=workload,proto3" json:"workload,omitempty"`
+	// service is the service whose virtual address it is, "namespace/name".
+	Service       string `protobuf:"bytes,7,opt,name=service,proto3" json:"service,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1670,6 +1672,13 @@ func (x *Address) GetPod() string {
 func (x *Address) GetWorkload() string {
 	if x != nil {
 		return x.Workload
+	}
+	return ""
+}
+
+func (x *Address) GetService() string {
+	if x != nil {
+		return x.Service
 	}
 	return ""
 }
@@ -3354,14 +3363,15 @@ const file_septum_proto_rawDesc = "" +
 	"\x06Secret\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\fR\x05value\x12\x10\n" +
-	"\x03key\x18\x03 \x01(\fR\x03key\"\x9d\x01\n" +
+	"\x03key\x18\x03 \x01(\fR\x03key\"\xb7\x01\n" +
 	"\aAddress\x12\x16\n" +
 	"\x06prefix\x18\x01 \x01(\tR\x06prefix\x12\x1a\n" +
 	"\bidentity\x18\x02 \x01(\rR\bidentity\x12\x12\n" +
 	"\x04node\x18\x03 \x01(\tR\x04node\x12\x1c\n" +
 	"\tnamespace\x18\x04 \x01(\tR\tnamespace\x12\x10\n" +
 	"\x03pod\x18\x05 \x01(\tR\x03pod\x12\x1a\n" +
-	"\bworkload\x18\x06 \x01(\tR\bworkload\"\xb0\x01\n" +
+	"\bworkload\x18\x06 \x01(\tR\bworkload\x12\x18\n" +
+	"\aservice\x18\a \x01(\tR\aservice\"\xb0\x01\n" +
 	"\x0eIdentityLabels\x12\x1a\n" +
 	"\bidentity\x18\x01 \x01(\rR\bidentity\x12G\n" +
 	"\x06labels\x18\x02 \x03(\v2/.septum.xds.v1alpha1.IdentityLabels.LabelsEntryR\x06labels\x1a9\n" +
