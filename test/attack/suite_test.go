@@ -35,19 +35,29 @@ const (
 // suite is the node under attack, and what came of the attacks.
 type suite struct {
 	*node.Node
+	ledger
 	servers []*server
 	// target records what comes to its two ports.
 	target rawServer
 
+	marks int
+}
+
+// ledger has what came of the attacks.
+type ledger struct {
 	mu      sync.Mutex
 	results []result
-	marks   int
 }
 
 type result struct{ section, attack, expected, server string }
 
-// The sections, in the order of the table.
-var sections = []string{"Hooks", "Path", "Header, host, method", "Smuggling", "Transparency", "Data path", "Load", "Failure"}
+// page is a table of results: where it stands in docs/security.md, its sections in their order, and
+// what stands before it.
+type page struct {
+	mark     string
+	sections []string
+	intro    string
+}
 
 func TestAttacks(t *testing.T) {
 	s := &suite{Node: node.New(t)}
@@ -77,11 +87,14 @@ func TestAttacks(t *testing.T) {
 	t.Run("Flood", s.flood)
 	t.Run("Load", s.load)
 	t.Run("Failure", s.failure)
-	t.Run("Table", s.table)
+	t.Run("Table", func(t *testing.T) {
+		s.table(t, page{mark: "attack results", intro: intro,
+			sections: []string{"Hooks", "Path", "Header, host, method", "Smuggling", "Transparency", "Data path", "Load", "Failure"}})
+	})
 }
 
 // attack runs one attack as a test of its own. It does not stand in the table unless it passed.
-func (s *suite) attack(t *testing.T, r result, run func(t *testing.T)) {
+func (s *ledger) attack(t *testing.T, r result, run func(t *testing.T)) {
 	t.Helper()
 	if !t.Run(r.attack, run) {
 		return
@@ -93,35 +106,33 @@ func (s *suite) attack(t *testing.T, r result, run func(t *testing.T)) {
 
 // table compares what was found with the documentation. An attack that is not run, or
 // succeeds, is missing in it.
-func (s *suite) table(t *testing.T) {
-	const (
-		page  = "../../docs/security.md"
-		begin = "<!-- attack results -->\n"
-		end   = "<!-- end of attack results -->\n"
-	)
-	for _, section := range sections {
+func (s *ledger) table(t *testing.T, p page) {
+	t.Helper()
+	const path = "../../docs/security.md"
+	begin, end := "<!-- "+p.mark+" -->\n", "<!-- end of "+p.mark+" -->\n"
+	for _, section := range p.sections {
 		if !slices.ContainsFunc(s.results, func(r result) bool { return r.section == section }) {
 			t.Skipf("the section %q was not run", section)
 		}
 	}
-	data, err := os.ReadFile(page)
+	data, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	before, rest, ok := strings.Cut(string(data), begin)
 	old, after, ok2 := strings.Cut(rest, end)
 	if !ok || !ok2 {
-		t.Fatalf("%s has no %q … %q", page, begin, end)
+		t.Fatalf("%s has no %q … %q", path, begin, end)
 	}
-	text := intro + s.render()
+	text := p.intro + s.render(p.sections)
 	if *update {
-		if err := os.WriteFile(page, []byte(before+begin+text+end+after), 0o644); err != nil {
+		if err := os.WriteFile(path, []byte(before+begin+text+end+after), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		return
 	}
 	if diff := cmp.Diff(strings.Split(old, "\n"), strings.Split(text, "\n")); diff != "" {
-		t.Errorf("%s is not what the attacks gave (-page +now); -update rewrites it:\n%s", page, diff)
+		t.Errorf("%s is not what the attacks gave (-page +now); -update rewrites it:\n%s", path, diff)
 	}
 }
 
@@ -151,7 +162,7 @@ What is known to succeed, and is therefore no line here:
 `
 
 // render is the table: one row an attack, with the servers that stood behind it.
-func (s *suite) render() string {
+func (s *ledger) render(sections []string) string {
 	var out strings.Builder
 	for _, section := range sections {
 		var rows []result
