@@ -23,10 +23,14 @@ const (
 	caName = "septum-ca"
 	// caEvery is how often the authority is looked at.
 	caEvery = time.Minute
+	// caFirst is how often while there is none.
+	caFirst = 2 * time.Second
+	// caPoll is how often its coming is looked for in memory.
+	caPoll = 100 * time.Millisecond
 )
 
 // authority keeps the certificate authority's Secret, and the ConfigMap with the
-// certificates that nodes trust. It runs on the leader.
+// certificates that nodes trust: the leader writes them, every replica reads the Secret.
 type authority struct {
 	// client must read from the API server itself: the operator may read no other Secret.
 	client    client.Client
@@ -161,6 +165,40 @@ func (a *authority) run(ctx context.Context) {
 			a.log.Info("the certificates that nodes trust have changed")
 		}
 	}
+}
+
+// follow reads what the leader has written, on every replica, until the context ends. The
+// leader's own sync may find out first, and says the same.
+func (a *authority) follow(ctx context.Context) {
+	for {
+		wait := caEvery
+		ca, err := a.read(ctx)
+		switch {
+		case err == nil:
+			a.current.Store(ca)
+		case a.ca() == nil:
+			wait = caFirst // the leader has yet to make it
+		case ctx.Err() == nil:
+			a.log.Error(err, "certificate authority not read")
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+	}
+}
+
+// wait returns when there is an authority.
+func (a *authority) wait(ctx context.Context) error {
+	for a.ca() == nil {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(caPoll):
+		}
+	}
+	return nil
 }
 
 func ownLabels() map[string]string {

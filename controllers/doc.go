@@ -6,8 +6,9 @@
 // served, the policies' conditions and the L7PolicyStatus objects ([statusWriter]), the
 // certificate authority's Secret and ConfigMap ([authority]), metrics and events.
 //
-// Everything here runs on the elected leader alone, the control plane too: a node that
-// reaches another replica is refused and tries again. So all reports meet in one place.
+// Every replica compiles and serves: versions are hashes of what they name, so a node that
+// goes from one replica to another is sent only what differs. The elected leader alone writes,
+// and asks the others what their nodes say ([replicas]), so all reports meet in one place.
 //
 // Rights: get, list, watch of pods, namespaces, nodes, services, endpointslices, the four
 // policy kinds and customresourcedefinitions; patch of the four kinds' status; get, list,

@@ -32,10 +32,15 @@ type fleet struct {
 	counters  *counters
 	clusters  clusterHistory
 	published map[element]uint64
+	// leading is true once this replica writes statuses: only then it counts.
+	leading   bool
+	followers map[*follower]bool
 }
 
-// nodeState is one node.
+// nodeState is one node. What it says is merged from its links; see merge.
 type nodeState struct {
+	// links are the node's to the replicas, by the replica's name; this one's is own.
+	links     map[string]*link
 	connected bool
 	// lost is when the node was last seen to go; zero if it was never there.
 	lost     time.Time
@@ -63,7 +68,7 @@ type clusterHistory struct {
 func newFleet(m *metrics, now func() time.Time) *fleet {
 	return &fleet{
 		now: now, metrics: m, wake: make(chan struct{}, 1), nodes: map[string]*nodeState{}, counters: newCounters(),
-		clusters: clusterHistory{numbers: map[string]uint64{}}, published: map[element]uint64{},
+		clusters: clusterHistory{numbers: map[string]uint64{}}, published: map[element]uint64{}, followers: map[*follower]bool{},
 	}
 }
 
@@ -100,11 +105,7 @@ func (f *fleet) publish(p *publication) {
 			delete(f.nodes, name)
 		}
 	}
-	policies := make(map[policy.Ref]string, len(p.policies))
-	for _, record := range p.policies {
-		policies[record.ref] = record.uid
-	}
-	f.counters.keep(policies, p.nodes)
+	f.counters.keep(p.uids(), p.nodes)
 	f.measure()
 	f.changed()
 }
@@ -145,7 +146,7 @@ func (n *nodeState) inForce() (nodeRecord, bool) {
 func (f *fleet) node(name string) *nodeState {
 	n := f.nodes[name]
 	if n == nil {
-		n = &nodeState{refused: map[string]string{}}
+		n = &nodeState{links: map[string]*link{}}
 		f.nodes[name] = n
 	}
 	return n
@@ -153,18 +154,12 @@ func (f *fleet) node(name string) *nodeState {
 
 // Connected implements xds.Observer.
 func (f *fleet) Connected(node string) {
-	f.update(func() {
-		n := f.node(node)
-		n.connected, n.refused = true, map[string]string{}
-	})
+	f.own(node, func(l *link) { l.connected, l.since, l.refused = true, f.now(), nil })
 }
 
 // Disconnected implements xds.Observer.
 func (f *fleet) Disconnected(node string) {
-	f.update(func() {
-		n := f.node(node)
-		n.connected, n.lost = false, f.now()
-	})
+	f.own(node, func(l *link) { l.connected, l.since = false, f.now() })
 }
 
 // Silent implements xds.Observer: the last report stands until the grace is over.
@@ -178,41 +173,53 @@ func (f *fleet) Acked(node, typeURL string, err error) {
 	if err != nil {
 		f.metrics.refused(typeURL)
 	}
-	f.update(func() {
-		n := f.node(node)
-		delete(n.refused, typeURL)
+	f.own(node, func(l *link) {
+		delete(l.refused, typeURL)
 		if err != nil {
-			n.refused[typeURL] = err.Error()
+			if l.refused == nil {
+				l.refused = map[string]string{}
+			}
+			l.refused[typeURL] = err.Error()
 		}
 	})
 }
 
 // Reported implements xds.Observer.
 func (f *fleet) Reported(node string, report *septumpb.NodeReport) {
-	f.update(func() {
-		n := f.node(node)
-		n.report, n.reported = report, f.now()
-		f.counters.report(node, report.GetInstance(), report.GetCounters())
-	})
+	f.own(node, func(l *link) { l.report, l.reported = report, f.now() })
 }
 
-func (f *fleet) update(change func()) {
+// own changes a node's link to this replica, and tells those who follow it.
+func (f *fleet) own(node string, change func(*link)) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	change()
+	n := f.node(node)
+	l := n.links[own]
+	if l == nil {
+		l = &link{}
+		n.links[own] = l
+	}
+	change(l)
+	f.merge(node, n)
+	for follower := range f.followers {
+		follower.add(node)
+	}
 	f.measure()
 	f.changed()
 }
 
-// measure counts the nodes that are connected, and those that have all that is current.
+// measure counts the nodes that are connected to this replica, and those of them that have
+// all that is current: the sum over all replicas is the cluster's.
 func (f *fleet) measure() {
 	connected, acked := 0, 0
 	for name, n := range f.nodes {
-		if n.connected {
-			connected++
+		l := n.links[own]
+		if l == nil || !l.connected {
+			continue
 		}
-		if f.current != nil && n.report.GetClusterVersion() == f.current.clusterVersion &&
-			n.report.GetNodeVersion() != "" && n.report.GetNodeVersion() == f.current.nodes[name].version {
+		connected++
+		if f.current != nil && l.report.GetClusterVersion() == f.current.clusterVersion &&
+			l.report.GetNodeVersion() != "" && l.report.GetNodeVersion() == f.current.nodes[name].version {
 			acked++
 		}
 	}

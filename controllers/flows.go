@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"strconv"
-	"sync/atomic"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -34,12 +33,10 @@ type flowServer struct {
 	// pods are the cache.
 	pods      client.Reader
 	authority *authority
-	// seen is the authority as a replica that does not lead reads it.
-	seen  atomic.Pointer[xds.CA]
-	relay *relay.Relay
-	tls   *xds.FlowTLS
-	log   logr.Logger
-	now   func() time.Time
+	relay     *relay.Relay
+	tls       *xds.FlowTLS
+	log       logr.Logger
+	now       func() time.Time
 }
 
 // newFlows returns nil where flows are not to be served.
@@ -55,7 +52,7 @@ func (o *Operator) newFlows() (*flowServer, error) {
 		address: c.FlowAddress, namespace: c.Namespace, serviceAccount: c.EnforcerServiceAccount, port: c.FlowNodePort,
 		client: o.manager.GetClient(), pods: o.manager.GetCache(), authority: o.authority, log: c.Log.WithName("flows"), now: time.Now,
 	}
-	f.tls = &xds.FlowTLS{Authority: f.ca, Names: c.FlowServerNames, Now: f.now}
+	f.tls = &xds.FlowTLS{Authority: f.authority.ca, Names: c.FlowServerNames, Now: f.now}
 	var err error
 	f.relay, err = relay.New(relay.Config{
 		Nodes: f.nodes, Version: "septum",
@@ -69,7 +66,6 @@ func (f *flowServer) NeedLeaderElection() bool { return false }
 
 // Start serves until the context ends. A port that cannot be had is no reason to compile no policies.
 func (f *flowServer) Start(ctx context.Context) error {
-	go f.watchAuthority(ctx)
 	for {
 		listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", f.address)
 		if err == nil {
@@ -84,37 +80,6 @@ func (f *flowServer) Start(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-time.After(listenAgain):
-		}
-	}
-}
-
-// ca is the authority that this replica keeps, or, where another does, what that wrote.
-func (f *flowServer) ca() *xds.CA {
-	if ca := f.authority.ca(); ca != nil {
-		return ca
-	}
-	return f.seen.Load()
-}
-
-// watchAuthority reads what the leader has written, for as long as this replica does not lead.
-func (f *flowServer) watchAuthority(ctx context.Context) {
-	for {
-		wait := caEvery
-		if f.authority.ca() == nil {
-			ca, err := f.authority.read(ctx)
-			switch {
-			case err == nil:
-				f.seen.Store(ca)
-			case ctx.Err() == nil && f.seen.Load() == nil:
-				wait = listenAgain // the leader has yet to make it
-			case ctx.Err() == nil:
-				f.log.Error(err, "certificate authority not read")
-			}
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(wait):
 		}
 	}
 }

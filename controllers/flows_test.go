@@ -66,17 +66,4 @@ func TestReaderSecret(t *testing.T) {
 	if certificate() == first {
 		t.Error("a certificate that is due was kept")
 	}
-	// A replica that does not lead serves with what the leader has written.
-	other := &flowServer{authority: &authority{client: c, namespace: "septum-system", secret: "septum-ca"}}
-	if other.ca() != nil {
-		t.Error("there is an authority before one was read")
-	}
-	ca, err := other.authority.read(t.Context())
-	if err != nil || string(ca.Bundle()) != string(a.ca().Bundle()) {
-		t.Errorf("another authority was read (%v)", err)
-	}
-	other.seen.Store(ca)
-	if other.ca() != ca {
-		t.Error("what was read is not used")
-	}
 }

@@ -34,10 +34,10 @@ func newMetrics(registry prometheus.Registerer) (*metrics, error) {
 			Name: "septum_problems", Help: "Problems of policies, by reason and severity.",
 		}, []string{"reason", "severity"}),
 		connected: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "septum_nodes_connected", Help: "Nodes with an open stream.",
+			Name: "septum_nodes_connected", Help: "Nodes with an open stream to this replica; the sum is the cluster's.",
 		}),
 		acked: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "septum_nodes_acked", Help: "Nodes that have the current state in their data path.",
+			Name: "septum_nodes_acked", Help: "Of the nodes connected to this replica, those that have the current state in their data path.",
 		}),
 		pushes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "septum_pushes_total", Help: "Responses sent to nodes, by type.",

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -34,13 +35,15 @@ const (
 	clientBurst = 100
 )
 
-// Config is what an [Operator] needs. Every field but CAExternal, SharedSecretNamespaces, LeaderElection and
+// Config is what an [Operator] needs. Every field but Pod, CAExternal, SharedSecretNamespaces, LeaderElection and
 // those of flows is required.
 type Config struct {
 	// REST is how the API server is reached.
 	REST *rest.Config
 	// Namespace is the operator's own, and the enforcers'.
 	Namespace string
+	// Pod is the name of the operator's own pod; empty if it is none, and has no other replicas.
+	Pod string
 	// ClusterName is the value of the label io.cilium.k8s.policy.cluster.
 	ClusterName string
 	// EnforcerServiceAccount is the name of the enforcers' service account.
@@ -61,7 +64,7 @@ type Config struct {
 	CAExternal bool
 	// SharedSecretNamespaces are those whose Secrets policies of every namespace may name.
 	SharedSecretNamespaces []string
-	// LeaderElection lets several replicas run, one of which works.
+	// LeaderElection lets several replicas run, all of which serve and one of which writes.
 	LeaderElection bool
 	Log            logr.Logger
 }
@@ -77,11 +80,14 @@ type Operator struct {
 	kinds     *kindsReconciler
 	snapshot  *snapshotReconciler
 	secrets   *secretReader
+	replicas  *replicas
 	// flows serves the cluster's flows; nil where that is off.
 	flows *flowServer
 	// published is closed after the first compile.
 	published     chan struct{}
 	publishedOnce sync.Once
+	// serving is true while nodes can connect.
+	serving atomic.Bool
 }
 
 // New returns an operator that does not run yet.
@@ -134,7 +140,7 @@ func (o *Operator) assemble(m *metrics) error {
 	var err error
 	o.server, err = xds.NewServer(xds.ServerConfig{
 		Names: config.ServerNames, CA: o.authority.ca, Authenticate: auth.authenticate,
-		Observer: o.fleet, Log: config.Log.WithName("xds"), Now: time.Now,
+		Observer: o.fleet, States: o.fleet, Log: config.Log.WithName("xds"), Now: time.Now,
 	})
 	if err != nil {
 		return err
@@ -149,6 +155,9 @@ func (o *Operator) assemble(m *metrics) error {
 		cluster: config.ClusterName, reader: mgr.GetCache(), secrets: o.secrets, kinds: o.kinds.list,
 		serve: o.serve, publish: o.fleet.publish, metrics: m, log: config.Log.WithName("snapshot"),
 	}
+	if o.replicas, err = o.newReplicas(); err != nil {
+		return err
+	}
 	if o.flows, err = o.newFlows(); err != nil {
 		return err
 	}
@@ -157,7 +166,8 @@ func (o *Operator) assemble(m *metrics) error {
 			return fmt.Errorf("add the server of flows: %w", err)
 		}
 	}
-	return errors.Join(o.watch(), mgr.Add(manager.RunnableFunc(o.lead)),
+	seen := &contact{reader: mgr.GetAPIReader(), namespace: config.Namespace, log: config.Log.WithName("contact"), every: contactEvery, lost: contactLost}
+	return errors.Join(o.watch(), mgr.Add(everyReplica(o.serveNodes)), mgr.Add(seen), mgr.Add(manager.RunnableFunc(o.lead)),
 		mgr.AddHealthzCheck("ping", func(*http.Request) error { return nil }),
 		mgr.AddReadyzCheck("control-plane", o.ready))
 }
@@ -170,19 +180,12 @@ func (o *Operator) serve(p xds.Publication) error {
 	return nil
 }
 
-// ready: a leader has compiled; any other replica only has to be there.
+// ready: every replica serves.
 func (o *Operator) ready(*http.Request) error {
-	select {
-	case <-o.manager.Elected():
-	default:
-		return nil
+	if !o.serving.Load() {
+		return errors.New("nodes are not served yet: nothing has been compiled, or there is no certificate authority")
 	}
-	select {
-	case <-o.published:
-		return nil
-	default:
-		return errors.New("nothing has been compiled yet")
-	}
+	return nil
 }
 
 // Run works until the context ends or the leadership is lost.
@@ -193,8 +196,41 @@ func (o *Operator) Run(ctx context.Context) error {
 	return nil
 }
 
-// lead is what the leader does beside compiling: certificates, statuses and the control
-// plane. Nodes are let in last.
+// everyReplica is work that needs no leader.
+type everyReplica func(context.Context) error
+
+func (r everyReplica) Start(ctx context.Context) error { return r(ctx) }
+
+// NeedLeaderElection implements manager.LeaderElectionRunnable.
+func (everyReplica) NeedLeaderElection() bool { return false }
+
+// serveNodes is what every replica does beside compiling. Nodes are let in last.
+func (o *Operator) serveNodes(ctx context.Context) error {
+	var group sync.WaitGroup
+	defer group.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	group.Go(func() { o.authority.follow(ctx) })
+	group.Go(func() { o.secrets.run(ctx) })
+	select {
+	case <-o.published:
+	case <-ctx.Done():
+		return nil
+	}
+	if err := o.authority.wait(ctx); err != nil {
+		return nil //nolint:nilerr // the context has ended
+	}
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", o.config.GRPCAddress)
+	if err != nil {
+		return fmt.Errorf("listen for nodes: %w", err)
+	}
+	o.config.Log.Info("serving nodes", "address", listener.Addr().String())
+	o.serving.Store(true)
+	defer o.serving.Store(false)
+	return o.server.Serve(ctx, listener)
+}
+
+// lead is what the leader alone does: it writes certificates and statuses.
 func (o *Operator) lead(ctx context.Context) error {
 	if err := retry(ctx, o.config.Log, "certificate authority not in order", o.authority.sync); err != nil {
 		return nil //nolint:nilerr // the context has ended
@@ -202,29 +238,16 @@ func (o *Operator) lead(ctx context.Context) error {
 	if err := retry(ctx, o.config.Log, "earlier statuses not read", o.status.load); err != nil {
 		return nil //nolint:nilerr // the context has ended
 	}
-	select {
-	case <-o.published:
-	case <-ctx.Done():
-		return nil
-	}
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", o.config.GRPCAddress)
-	if err != nil {
-		return fmt.Errorf("listen for nodes: %w", err)
-	}
-	o.config.Log.Info("serving nodes", "address", listener.Addr().String())
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	o.config.Log.Info("leading: this replica writes statuses")
 	var group sync.WaitGroup
 	group.Go(func() { o.authority.run(ctx) })
 	group.Go(func() { o.status.run(ctx) })
-	group.Go(func() { o.secrets.run(ctx) })
+	group.Go(func() { o.replicas.run(ctx) })
 	if o.flows != nil {
 		group.Go(func() { o.flows.keepReader(ctx) })
 	}
-	err = o.server.Serve(ctx, listener)
-	cancel()
 	group.Wait()
-	return err
+	return nil
 }
 
 // retry does something until it succeeds or the context ends.

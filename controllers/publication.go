@@ -49,6 +49,15 @@ type publication struct {
 	counts      map[string]int
 }
 
+// uids are those of the policies.
+func (p *publication) uids() map[policy.Ref]string {
+	out := make(map[policy.Ref]string, len(p.policies))
+	for _, record := range p.policies {
+		out[record.ref] = record.uid
+	}
+	return out
+}
+
 // publish makes the resources of a compile and the record of what they hold.
 func publish(snapshot policy.Snapshot, problems []policy.Problem) (xds.Publication, *publication, error) {
 	compiled := policy.Compile(snapshot)

@@ -62,31 +62,32 @@ type written struct {
 	statusAt time.Time
 }
 
-// load reads the counters that were written before.
+// load reads the counters that were written before, and begins to count.
 func (w *statusWriter) load(ctx context.Context) error {
 	w.started, w.written = w.now(), map[policy.Ref]*written{}
 	var list v1alpha1.L7PolicyStatusList
 	if err := w.reader.List(ctx, &list); err != nil {
 		if meta.IsNoMatchError(err) || apierrors.IsNotFound(err) {
 			w.log.Info("the definition of L7PolicyStatus is missing: no counters are kept")
+			w.fleet.lead(func(*counters) {})
 			return nil
 		}
 		return fmt.Errorf("list L7PolicyStatus: %w", err)
 	}
-	w.fleet.mu.Lock()
-	defer w.fleet.mu.Unlock()
-	for _, s := range list.Items {
-		ref := policy.Ref{Kind: s.PolicyRef.Kind, Namespace: s.PolicyRef.Namespace, Name: s.PolicyRef.Name}
-		rows := make(map[string]tally, len(s.Status.Nodes))
-		for _, n := range s.Status.Nodes {
-			rows[n.Name] = tally{n.Allowed, n.Denied, n.Audited, n.Unjudged}
+	w.fleet.lead(func(c *counters) {
+		for _, s := range list.Items {
+			ref := policy.Ref{Kind: s.PolicyRef.Kind, Namespace: s.PolicyRef.Namespace, Name: s.PolicyRef.Name}
+			rows := make(map[string]tally, len(s.Status.Nodes))
+			for _, n := range s.Status.Nodes {
+				rows[n.Name] = tally{n.Allowed, n.Denied, n.Audited, n.Unjudged}
+			}
+			var last denial
+			if d := s.Status.LastDenial; d != nil {
+				last = denial{at: d.Time.UnixNano(), summary: d.Summary, rule: d.Rule}
+			}
+			c.seed(ref, s.PolicyRef.UID, tally{s.Status.Allowed, s.Status.Denied, s.Status.Audited, s.Status.Unjudged}, rows, last)
 		}
-		var last denial
-		if d := s.Status.LastDenial; d != nil {
-			last = denial{at: d.Time.UnixNano(), summary: d.Summary, rule: d.Rule}
-		}
-		w.fleet.counters.seed(ref, s.PolicyRef.UID, tally{s.Status.Allowed, s.Status.Denied, s.Status.Audited, s.Status.Unjudged}, rows, last)
-	}
+	})
 	return nil
 }
 

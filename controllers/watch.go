@@ -36,10 +36,17 @@ func toEverything() handler.EventHandler {
 	}
 }
 
+// everywhere is for a controller of every replica: each compiles for itself, and serves what
+// all others serve.
+func everywhere(r reconcile.Reconciler) controller.Options {
+	elected := false
+	return controller.Options{Reconciler: r, MaxConcurrentReconciles: 1, NeedLeaderElection: &elected}
+}
+
 // watch makes the two controllers and what wakes them.
 func (o *Operator) watch() error {
 	objects := o.manager.GetCache()
-	snapshots, err := controller.New("snapshot", o.manager, controller.Options{Reconciler: o.snapshot, MaxConcurrentReconciles: 1})
+	snapshots, err := controller.New("snapshot", o.manager, everywhere(o.snapshot))
 	if err != nil {
 		return fmt.Errorf("make the snapshot controller: %w", err)
 	}
@@ -71,7 +78,7 @@ func (o *Operator) watch() error {
 			return fmt.Errorf("watch %T: %w", object, err)
 		}
 	}
-	kinds, err := controller.New("kinds", o.manager, controller.Options{Reconciler: o.kinds, MaxConcurrentReconciles: 1})
+	kinds, err := controller.New("kinds", o.manager, everywhere(o.kinds))
 	if err != nil {
 		return fmt.Errorf("make the kinds controller: %w", err)
 	}

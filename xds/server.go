@@ -45,7 +45,7 @@ type Observer interface {
 	Silent(node string)
 }
 
-// ServerConfig is what a [Server] needs; every field is required.
+// ServerConfig is what a [Server] needs; every field but States is required.
 type ServerConfig struct {
 	// Names are the DNS names that nodes reach the server by.
 	Names []string
@@ -55,8 +55,10 @@ type ServerConfig struct {
 	// errors are logged, and not told to who asks.
 	Authenticate func(ctx context.Context, token string) (node string, err error)
 	Observer     Observer
-	Log          logr.Logger
-	Now          func() time.Time
+	// States are what other replicas are told; without it they cannot ask.
+	States NodeStates
+	Log    logr.Logger
+	Now    func() time.Time
 }
 
 // Server is the operator's side: delta ADS and the node service on one port.
@@ -132,6 +134,9 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	)
 	discovery.RegisterAggregatedDiscoveryServiceServer(server, newADS(ctx, s))
 	septumpb.RegisterNodeServiceServer(server, &nodeService{server: s})
+	if s.config.States != nil {
+		septumpb.RegisterReplicaServiceServer(server, &replicaService{server: s})
+	}
 
 	stopped := make(chan struct{})
 	go func() {

@@ -86,6 +86,7 @@ type operator struct {
 	ca     *CA
 	addr   string
 	server *Server
+	states NodeStates
 	stop   func()
 }
 
@@ -105,7 +106,7 @@ func (o *operator) start() {
 	o.t.Helper()
 	var err error
 	o.server, err = NewServer(ServerConfig{
-		Names: []string{"operator.test"}, CA: func() *CA { return o.ca }, Observer: o.recorder, Now: time.Now,
+		Names: []string{"operator.test"}, CA: func() *CA { return o.ca }, Observer: o.recorder, States: o.states, Now: time.Now,
 		Authenticate: func(_ context.Context, token string) (string, error) {
 			node, ok := strings.CutPrefix(token, "token of ")
 			if !ok {

@@ -128,10 +128,14 @@ func nodeFrom(ctx context.Context) (string, error) {
 	return node, nil
 }
 
-// authorize lets everybody call Authenticate, and only nodes anything else.
+// authorize lets everybody call Authenticate, the operator's replicas Follow, and only nodes
+// anything else.
 func authorize(ctx context.Context, method string) error {
-	if method == septumpb.NodeService_Authenticate_FullMethodName {
+	switch method {
+	case septumpb.NodeService_Authenticate_FullMethodName:
 		return nil
+	case septumpb.ReplicaService_Follow_FullMethodName:
+		return operatorFrom(ctx)
 	}
 	_, err := nodeFrom(ctx)
 	return err

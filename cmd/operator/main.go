@@ -27,6 +27,7 @@ func run(args []string) error {
 	flags := flag.NewFlagSet("septum-operator", flag.ContinueOnError)
 	var config controllers.Config
 	flags.StringVar(&config.Namespace, "namespace", "septum-system", "namespace of the operator and the enforcers")
+	flags.StringVar(&config.Pod, "pod", os.Getenv("POD_NAME"), "name of the operator's own pod (default: POD_NAME)")
 	flags.StringVar(&config.ClusterName, "cluster-name", "default", "value of the label io.cilium.k8s.policy.cluster")
 	flags.StringVar(&config.EnforcerServiceAccount, "enforcer-service-account", "septum-enforcer", "service account whose tokens nodes may show")
 	flags.StringVar(&config.GRPCAddress, "grpc-address", ":9443", "address for the nodes")
@@ -37,7 +38,7 @@ func run(args []string) error {
 	flowNames := flags.String("flow-server-names", "", "names in the certificate of flow-address, separated by commas (default: those of the Service septum-hubble-relay)")
 	flags.StringVar(&config.CASecret, "ca-secret", "septum-ca", "Secret with the certificate authority (tls.crt, tls.key, ca.crt)")
 	flags.BoolVar(&config.CAExternal, "ca-external", false, "the Secret is made and renewed by somebody else, such as cert-manager")
-	flags.BoolVar(&config.LeaderElection, "leader-elect", true, "elect a leader among the replicas")
+	flags.BoolVar(&config.LeaderElection, "leader-elect", true, "elect a leader among the replicas, which alone writes; all of them serve")
 	names := flags.String("server-names", "", "names in the operator's certificate, separated by commas (default: those of the Service septum-operator)")
 	shared := flags.String("shared-secret-namespaces", "", "namespaces whose Secrets policies of every namespace may name, separated by commas")
 	level := flags.String("log-level", "info", "debug, info or error")

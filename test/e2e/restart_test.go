@@ -106,7 +106,7 @@ func TestOperatorAway(t *testing.T) {
 	c.apply(t, "cnp.allow-get-products", c.sample(t, "allow-get-data.yaml"))
 	c.kubectl(t, "-n", "septum-system", "scale", "deployment/septum-operator", "--replicas=0")
 	t.Cleanup(func() {
-		c.kubectl(t, "-n", "septum-system", "scale", "deployment/septum-operator", "--replicas=1")
+		c.kubectl(t, "-n", "septum-system", "scale", "deployment/septum-operator", "--replicas=2")
 		c.kubectl(t, "-n", "septum-system", "rollout", "status", "deployment/septum-operator", "--timeout=60s")
 	})
 	c.kubectl(t, "-n", "septum-system", "wait", "--for=delete", "pods", "-l", "app.kubernetes.io/component=operator", "--timeout=60s")
