@@ -144,7 +144,7 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 		<-ctx.Done()
 		server.Stop() // streams never end by themselves
 	}()
-	err := server.Serve(listener)
+	err := server.Serve(newGate(listener, unprovenPerAddress))
 	if ctx.Err() != nil {
 		<-stopped
 		return nil

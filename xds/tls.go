@@ -80,6 +80,7 @@ func (l strangerLimit) ServerHandshake(raw net.Conn) (net.Conn, credentials.Auth
 		return nil, nil, err
 	}
 	if tlsInfo, ok := info.(credentials.TLSInfo); ok && len(tlsInfo.State.VerifiedChains) > 0 {
+		proven(raw)
 		return conn, info, nil
 	}
 	stranger := &strangerConn{Conn: conn}
