@@ -132,6 +132,9 @@ func since(was, now uint64) uint64 {
 
 // request counts what a proxy judged.
 func (e *Enforcer) request(ev policy.Event) {
+	if ev.HTTP != nil && ev.HTTP.Stage == policy.HTTPEnded {
+		return // it was counted when it began
+	}
 	kind := kindHTTP
 	switch {
 	case ev.Kafka != nil:

@@ -106,4 +106,42 @@ type HTTPEvent struct {
 	// Mismatched are the names of headers that did not match a rule which lets such
 	// requests through, sorted.
 	Mismatched []string
+	// GRPC is nil for what is no gRPC request.
+	GRPC *GRPCEvent
+	// Stage says whether this is all of the request.
+	Stage HTTPStage
+}
+
+// HTTPStage is what an event tells of a request. One that goes on for long is told of twice.
+type HTTPStage uint8
+
+// The stages.
+const (
+	// HTTPWhole is a request that has ended, and of which nothing was told before.
+	HTTPWhole HTTPStage = 0
+	// HTTPBegun is one that was judged and goes on: there may be no answer yet.
+	HTTPBegun HTTPStage = 1
+	// HTTPEnded is the end of one that was told of as begun.
+	HTTPEnded HTTPStage = 2
+)
+
+// GRPCEvent is the gRPC part of an HTTPEvent.
+type GRPCEvent struct {
+	// Status is the answer's status; negative if there was none.
+	Status int
+}
+
+// Name is the status's name as gRPC has it, "" for none, and "other" for a number that has none.
+func (g GRPCEvent) Name() string {
+	names := []string{
+		"OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED",
+		"FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED",
+	}
+	switch {
+	case g.Status < 0:
+		return ""
+	case g.Status < len(names):
+		return names[g.Status]
+	}
+	return "other"
 }

@@ -59,7 +59,7 @@ func run(ctx context.Context, log logr.Logger, o options) error {
 		return err
 	}
 	registry := prometheus.NewRegistry()
-	metrics, hubble := enforcer.NewMetrics(registry), flow.NewMetrics(registry)
+	metrics, hubble := enforcer.NewMetrics(registry), flow.NewMetrics(registry, time.Now)
 	starts := make(chan *cni.Pod)
 	proxies, changed := make(chan *launch.Proxy), make(chan struct{}, 1)
 	lookups := make(chan enforcer.Lookup, eventRoom)

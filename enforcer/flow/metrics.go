@@ -1,8 +1,9 @@
 package flow
 
 import (
-	"strconv"
 	"strings"
+	"sync"
+	"time"
 
 	flowpb "github.com/cilium/cilium/api/v1/flow"
 	"github.com/prometheus/client_golang/prometheus"
@@ -10,139 +11,145 @@ import (
 	"github.com/septum-dev/septum/policy"
 )
 
-// maxSeries bounds how many sets of labels each metric of Hubble's has: names of workloads and
-// pods come and go. What comes later is counted under the label value "overflow".
-const maxSeries = 10_000
-
-// overflow stands for what has no series of its own.
-const overflow = "overflow"
-
 // Metrics are Hubble's, with Hubble's names and labels, so that dashboards made for Cilium
-// show Septum's flows. Observe belongs to one goroutine.
+// show Septum's flows; and, as septum_…, what Hubble has no metric for. They are safe for
+// concurrent use.
 type Metrics struct {
-	flows, drops, verdicts, requests *series
-	durations                        *prometheus.HistogramVec
-	lost                             *prometheus.CounterVec
-	duration                         map[durationKey]prometheus.Observer
+	mu     sync.Mutex
+	now    func() time.Time
+	there  present
+	pruned time.Time
+
+	flows, drops, verdicts, icmp, flags *series
+	http                                httpMetrics
+	grpc                                *series
+	dns                                 dnsMetrics
+	denials                             denialMetrics
+	lost                                *prometheus.CounterVec
 }
 
-// The labels of a connection's two ends. Only the end whose policy was asked has its pod's
-// name: the number of a node's pods is bounded, that of their peers is not.
-func endLabels() []string {
-	return []string{"source_namespace", "source_workload", "source_pod", "destination_namespace", "destination_workload", "destination_pod"}
-}
-
-// NewMetrics registers Hubble's metrics.
-func NewMetrics(r prometheus.Registerer) *Metrics {
-	counter := func(name, help string, labels ...string) *series {
-		vec := prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "hubble", Name: name, Help: help}, labels)
-		r.MustRegister(vec)
-		return &series{vec: vec, width: len(labels), counters: map[seriesKey]prometheus.Counter{}}
-	}
+// NewMetrics registers the metrics of flows. Now is the clock.
+func NewMetrics(r prometheus.Registerer, now func() time.Time) *Metrics {
 	m := &Metrics{
-		flows: counter("flows_processed_total", "Flows that were made of verdicts.", "type", "subtype", "verdict", "protocol"),
-		drops: counter("drop_total", "Connections, datagrams and packets that were dropped.",
-			append([]string{"reason", "protocol", "traffic_direction"}, endLabels()...)...),
-		verdicts: counter("policy_verdicts_total", "Connections and requests that a policy decided on.",
+		now: now, there: present{},
+		flows: counters("hubble", "flows_processed_total", "Flows that were made of verdicts.", "type", "subtype", "verdict", "protocol"),
+		drops: counters("hubble", "drop_total", "Connections, datagrams and packets that were dropped.", "reason", "protocol", "traffic_direction"),
+		verdicts: counters("hubble", "policy_verdicts_total", "Connections and requests that a policy decided on.",
 			"direction", "match", "action"),
-		requests: counter("http_requests_total", "HTTP requests, by the status of their answer; none if there was no answer.",
-			append([]string{"method", "protocol", "status", "reporter"}, endLabels()...)...),
-		durations: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Namespace: "hubble", Name: "http_request_duration_seconds", Help: "Time from an HTTP request to the first byte of its answer.",
-			Buckets: prometheus.DefBuckets,
-		}, []string{"method", "reporter", "source_namespace", "source_workload", "destination_namespace", "destination_workload"}),
-		duration: map[durationKey]prometheus.Observer{},
+		icmp:    counters("hubble", "icmp_total", "ICMP messages that were judged: the first of each flow.", "family", "type"),
+		flags:   counters("hubble", "tcp_flags_total", "TCP connections that were opened and not dropped, as the flag SYN; other flags are not seen.", "flag", "family"),
+		http:    newHTTPMetrics(),
+		grpc:    counters("septum", "grpc_requests_total", "gRPC requests that ended, by the status of their answer; none if there was no status.", "status", "verdict", "reporter"),
+		dns:     newDNSMetrics(),
+		denials: newDenialMetrics(),
 	}
 	m.lost = prometheus.NewCounterVec(prometheus.CounterOpts{
 		Namespace: "hubble", Name: "lost_events_total", Help: "Events that became no flow, and flows that a reader was too slow for.",
 	}, []string{"source"})
-	r.MustRegister(m.durations, m.lost)
+	r.MustRegister(m, m.lost)
 	return m
 }
 
-// Lost counts what was lost before it became a flow. It may be called by any goroutine.
+func (m *Metrics) all() []*series {
+	return []*series{
+		m.flows, m.drops, m.verdicts, m.icmp, m.flags, m.grpc,
+		m.http.started, m.http.requests, m.http.durations,
+		m.dns.queries, m.dns.responses, m.dns.types, m.dns.durations,
+		m.denials.total, m.denials.first, m.denials.last,
+	}
+}
+
+// Describe is a [prometheus.Collector]'s.
+func (m *Metrics) Describe(out chan<- *prometheus.Desc) {
+	for _, s := range m.all() {
+		s.vec.Describe(out)
+	}
+}
+
+// Collect is a [prometheus.Collector]'s. What is gone since long is removed before.
+func (m *Metrics) Collect(out chan<- prometheus.Metric) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := m.now()
+	prune := now.Sub(m.pruned) >= pruneEvery
+	if prune {
+		m.pruned = now
+		m.denials.prune(m.there)
+	}
+	for _, s := range m.all() {
+		if prune {
+			s.prune(m.there, now)
+		}
+		s.vec.Collect(out)
+	}
+}
+
+// know takes which pods and workloads there are.
+func (m *Metrics) know(np policy.NodePolicy) {
+	there := presentIn(np)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.there = there
+}
+
+// Lost counts what was lost before it became a flow.
 func (m *Metrics) Lost(source flowpb.LostEventSource, n uint64) {
 	m.lost.WithLabelValues(strings.ToLower(source.String())).Add(float64(n))
 }
 
-// seriesKey is a set of label values; the longest has ten.
-type seriesKey [10]string
-
-// series are the counters of one metric.
-type series struct {
-	vec      *prometheus.CounterVec
-	width    int
-	counters map[seriesKey]prometheus.Counter
-}
-
-func (s *series) count(values ...string) {
-	var key seriesKey
-	copy(key[:], values)
-	c, ok := s.counters[key]
-	if !ok {
-		if len(s.counters) >= maxSeries {
-			for i := range s.width {
-				values[i], key[i] = overflow, overflow
-			}
-		}
-		c = s.vec.WithLabelValues(values...)
-		s.counters[key] = c
-	}
-	c.Inc()
-}
-
-type durationKey struct{ method, reporter, srcNamespace, src, dstNamespace, dst string }
-
 // observe counts what the event is, once for each of its flows.
 func (m *Metrics) observe(c converter, parts []part) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	e, at := c.event, c.ends()
 	for _, p := range parts {
-		kind, subtype, protocol := p.names(c.event)
-		m.flows.count(kind, subtype, p.verdict(c.event).String(), protocol)
-	}
-	ends := c.ends()
-	e := c.event
-	direction := strings.ToLower(trafficDirection(e.Direction).String())
-	protocol := protocolOf(e)
-	if e.Verdict == policy.Denied {
-		m.drops.count(append([]string{dropReason(e.DropReason).String(), protocol, direction}, ends[:]...)...)
-	}
-	if e.HTTP != nil || e.TLS != nil || e.DNS != nil || e.Kafka != nil || e.Verdict != policy.Denied || byPolicy(e.DropReason) {
-		m.verdicts.count(direction, matchName(e), actionName(e.Verdict))
+		kind, subtype, protocol := p.names(e)
+		m.flows.count(at, kind, subtype, p.verdict(e).String(), protocol)
 	}
 	if e.HTTP != nil {
-		m.http(e, ends)
+		m.http.observe(e, at)
+		m.observeGRPC(e, at)
+		if e.HTTP.Stage == policy.HTTPEnded {
+			return // its verdict was counted when it began
+		}
+	}
+	if e.DNS != nil {
+		m.dns.observe(e, at)
+	}
+	direction := strings.ToLower(trafficDirection(e.Direction).String())
+	if e.Verdict == policy.Denied {
+		m.drops.count(at, dropReason(e.DropReason).String(), protocolOf(e), direction)
+		m.denials.observe(c, at)
+	}
+	layer7 := e.HTTP != nil || e.TLS != nil || e.DNS != nil || e.Kafka != nil
+	if layer7 || e.Verdict != policy.Denied || byPolicy(e.DropReason) {
+		m.verdicts.count(at, direction, matchName(e), actionName(e.Verdict))
+	}
+	if !layer7 {
+		m.packet(e, at)
 	}
 }
 
-func (m *Metrics) http(e policy.Event, ends [6]string) {
-	method, version := methodLabel(e.HTTP.Method), versionLabel(e.HTTP.Version)
-	status, reporter := "", "server"
-	if e.HTTP.Code > 0 && e.HTTP.Code < 1000 {
-		status = strconv.Itoa(e.HTTP.Code)
+// packet counts what the BPF programs judged, by its first packet.
+func (m *Metrics) packet(e policy.Event, at ends) {
+	family := "IPv4"
+	if !e.Dst.Addr().Unmap().Is4() {
+		family = "IPv6"
 	}
-	if e.Direction == policy.Egress {
-		reporter = "client"
-	}
-	m.requests.count(append([]string{method, version, status, reporter}, ends[:]...)...)
-	if status == "" || e.Verdict == policy.Denied {
-		return
-	}
-	key := durationKey{method, reporter, ends[0], ends[1], ends[3], ends[4]}
-	observer, ok := m.duration[key]
-	if !ok {
-		if len(m.duration) >= maxSeries {
-			key = durationKey{overflow, overflow, overflow, overflow, overflow, overflow}
+	switch e.Protocol {
+	case policy.ProtocolICMP, policy.ProtocolICMPv6:
+		m.icmp.count(at, family, icmpName(e.Protocol, uint8(e.Dst.Port()>>8)))
+	case policy.ProtocolTCP:
+		if e.Verdict != policy.Denied { // as Hubble counts them
+			m.flags.count(at, "SYN", family)
 		}
-		observer = m.durations.WithLabelValues(key.method, key.reporter, key.srcNamespace, key.src, key.dstNamespace, key.dst)
-		m.duration[key] = observer
 	}
-	observer.Observe(e.HTTP.Latency.Seconds())
 }
 
 // ends are the values of endLabels.
-func (c converter) ends() [6]string {
+func (c converter) ends() ends {
 	src, dst := c.people.at(c.event.Src.Addr()), c.people.at(c.event.Dst.Addr())
-	out := [6]string{clean(src.Namespace), clean(src.Workload), "", clean(dst.Namespace), clean(dst.Workload), ""}
+	out := ends{clean(src.Namespace), clean(src.Workload), "", clean(dst.Namespace), clean(dst.Workload), ""}
 	if c.event.Direction == policy.Egress {
 		out[2] = clean(src.Pod)
 	} else {
@@ -151,21 +158,12 @@ func (c converter) ends() [6]string {
 	return out
 }
 
-// methodLabel is a method that is registered, or "other": the text is the client's.
-func methodLabel(method string) string {
-	switch method {
-	case "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH":
-		return method
+// reporterOf is who saw a request: the server for ingress.
+func reporterOf(d policy.Direction) string {
+	if d == policy.Egress {
+		return "client"
 	}
-	return "other"
-}
-
-func versionLabel(version string) string {
-	switch version {
-	case "HTTP/1.0", "HTTP/1.1", "HTTP/2":
-		return version
-	}
-	return ""
+	return "server"
 }
 
 // matchName and actionName are Hubble's words in policy_verdicts_total.

@@ -80,6 +80,13 @@ func (c converter) parts() []part {
 		return []part{partRequest}
 	}
 	answered := e.HTTP != nil && e.HTTP.Code > 0
+	if e.HTTP != nil && e.HTTP.Stage == policy.HTTPEnded {
+		if !answered || e.Verdict == policy.Denied {
+			return nil
+		}
+		return []part{partResponse}
+	}
+	answered = answered && e.HTTP.Stage == policy.HTTPWhole
 	switch {
 	case e.DNS != nil:
 		return c.dnsParts()

@@ -67,6 +67,9 @@ func New(c Config) (*Recorder, error) {
 func (r *Recorder) Know(np policy.NodePolicy) {
 	p := newPeople(np)
 	r.people = &p
+	if r.config.Metrics != nil {
+		r.config.Metrics.know(np)
+	}
 }
 
 // Add keeps the flows of an event. Responsible are the policies that a verdict without a

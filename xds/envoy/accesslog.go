@@ -23,15 +23,11 @@ type logService struct {
 	server *Server
 }
 
-// ends says whether an entry is a request's last one, and not one of those between.
-func ends(t logdatav3.AccessLogType) bool {
-	return t == logdatav3.AccessLogType_DownstreamEnd || t == logdatav3.AccessLogType_NotSet
-}
-
 // StreamAccessLogs makes events of what Envoy logs. The log's name, which is the
 // direction, comes with the first message alone.
 func (l logService) StreamAccessLogs(conn accesslogv3.AccessLogService_StreamAccessLogsServer) error {
 	direction := policy.Ingress
+	open := openRequests{}
 	for {
 		msg, err := conn.Recv()
 		if err != nil {
@@ -47,10 +43,12 @@ func (l logService) StreamAccessLogs(conn accesslogv3.AccessLogService_StreamAcc
 			}
 		}
 		for _, entry := range msg.GetHttpLogs().GetLogEntry() {
-			if !ends(entry.GetCommonProperties().GetAccessLogType()) {
+			stage, tell := open.stage(entry.GetCommonProperties())
+			if !tell {
 				continue
 			}
 			event := eventFor(entry, direction)
+			event.HTTP.Stage = stage
 			event.Node = l.server.config.Node
 			l.server.config.OnEvent(event)
 		}
@@ -87,6 +85,7 @@ func eventFor(entry *logdatav3.HTTPAccessLogEntry, d policy.Direction) policy.Ev
 	if tls := common.GetTlsProperties(); tls != nil {
 		event.TLS = &policy.TLSEvent{ServerName: cut(tls.GetTlsSniHostname())}
 	}
+	event.HTTP.GRPC = grpcOf(entry)
 	event.HTTP.Mismatched = slices.Sorted(maps.Keys(common.GetMetadata().GetFilterMetadata()[headersFilter].GetFields()))
 	event.Verdict, event.Rule, event.DropReason = verdictOf(common)
 	return event

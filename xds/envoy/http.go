@@ -53,6 +53,7 @@ func connectionManagerFor(routes string, d policy.Direction) *hcmv3.HttpConnecti
 		}},
 		HttpFilters:         httpFilters(),
 		AccessLog:           accessLogFor(d),
+		AccessLogOptions:    &hcmv3.HttpConnectionManager_HcmAccessLogOptions{AccessLogFlushInterval: durationpb.New(toldAfter)},
 		HttpProtocolOptions: http1Options(),
 
 		Http2ProtocolOptions: http2Options(),
@@ -154,7 +155,7 @@ func answered(status uint32, key string) *accesslogv3.AccessLogFilter {
 func contentType(m *matcherv3.StringMatcher) *accesslogv3.AccessLogFilter {
 	return &accesslogv3.AccessLogFilter{FilterSpecifier: &accesslogv3.AccessLogFilter_HeaderFilter{
 		HeaderFilter: &accesslogv3.HeaderFilter{Header: &routev3.HeaderMatcher{
-			Name:                 "content-type",
+			Name:                 contentTypeHeader,
 			HeaderMatchSpecifier: &routev3.HeaderMatcher_StringMatch{StringMatch: m},
 		}},
 	}}

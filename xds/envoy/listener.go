@@ -123,7 +123,11 @@ func accessLogFor(d policy.Direction) []*accesslogv3.AccessLog {
 	return []*accesslogv3.AccessLog{{
 		Name: "envoy.access_loggers.http_grpc",
 		ConfigType: &accesslogv3.AccessLog_TypedConfig{TypedConfig: anyFor(&grpclogv3.HttpGrpcAccessLogConfig{
-			CommonConfig: commonLog(d), AdditionalRequestHeadersToLog: []string{traceHeader},
+			CommonConfig: commonLog(d),
+			// The trace, what tells gRPC, and how that ended.
+			AdditionalRequestHeadersToLog:   []string{traceHeader, contentTypeHeader},
+			AdditionalResponseHeadersToLog:  []string{grpcStatusHeader},
+			AdditionalResponseTrailersToLog: []string{grpcStatusHeader},
 		})},
 	}}
 }
