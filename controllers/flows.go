@@ -13,6 +13,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/septum-dev/septum/relay"
 	"github.com/septum-dev/septum/xds"
@@ -55,7 +56,7 @@ func (o *Operator) newFlows() (*flowServer, error) {
 	f.tls = &xds.FlowTLS{Authority: f.authority.ca, Names: c.FlowServerNames, Now: f.now}
 	var err error
 	f.relay, err = relay.New(relay.Config{
-		Nodes: f.nodes, Version: "septum",
+		Nodes: f.nodes, Version: "septum", Metrics: ctrlmetrics.Registry,
 		Credentials: func(node string) credentials.TransportCredentials { return credentials.NewTLS(f.tls.Client(node)) },
 	})
 	return f, err

@@ -57,6 +57,8 @@ type Datapath interface {
 	// Listeners are the class ports that redirected connections can be given to now.
 	Listeners() ([]uint16, error)
 	Counters() (map[uint32]bpf.Counter, map[string]uint64, error)
+	// Fills are how full the maps are, by name.
+	Fills() (map[string]bpf.Fill, error)
 }
 
 // Proxy is the server that gives Envoy its configuration ([envoy.Server]). Apply keeps

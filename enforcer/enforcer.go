@@ -189,6 +189,11 @@ func (e *Enforcer) restore(ctx context.Context) error {
 func (e *Enforcer) tick(ctx context.Context) {
 	e.ticks++
 	e.readCounters()
+	if e.ticks%rescanTicks == 1 {
+		fills, err := e.config.Datapath.Fills()
+		e.outcome("MapsNotCounted", err)
+		e.config.Metrics.fills(fills)
+	}
 	if e.failed != nil && e.change == nil {
 		c := e.failed
 		e.failed = nil

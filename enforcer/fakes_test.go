@@ -316,6 +316,8 @@ func (w *world) Proxied(netip.AddrPort, netip.AddrPort) bool { return false }
 
 func (w *world) PutFirst() ([]int, error) { return nil, nil }
 
+func (w *world) Fills() (map[string]bpf.Fill, error) { return nil, nil }
+
 func (w *world) Counters() (map[uint32]bpf.Counter, map[string]uint64, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -41,6 +41,7 @@ type Metrics struct {
 	heldSeconds   *prometheus.HistogramVec
 	learntNames   prometheus.Gauge
 	notLearntFor  *prometheus.CounterVec
+	datapath      datapathMetrics
 
 	registry *prometheus.Registry
 	beaten   atomic.Int64
@@ -84,6 +85,7 @@ func NewMetrics(r *prometheus.Registry) *Metrics {
 	}, []string{"outcome"})
 	m.learntNames = gauge("learnt_addresses", "Addresses of names that pods were given by the DNS and policies name, by pod and name.")
 	m.notLearntFor = counters("refused_addresses_total", "Addresses of names that were not learnt, and stay closed.", "reason")
+	m.datapath = newDatapathMetrics(r)
 	r.MustRegister(m.learntNames, m.notLearntFor, m.endpoints, m.attached, m.unenforced, m.attachErrors, m.appliedTime, m.proxyReady, m.verdictsTotal, m.dropsTotal, m.lostTotal,
 		m.lateTotal, m.unjudgedTotal, m.heldSeconds)
 	return m

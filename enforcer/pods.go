@@ -166,6 +166,7 @@ func (e *Enforcer) keepFirst() {
 	moved, err := e.config.Datapath.PutFirst()
 	e.outcome("ProgramOrder", err)
 	if len(moved) > 0 {
+		e.config.Metrics.moved(len(moved))
 		e.config.Log.Info("programs of others came before ours, which are first again", "interfaces", moved)
 	}
 }

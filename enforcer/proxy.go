@@ -62,6 +62,7 @@ func (e *Enforcer) proxyWent() {
 func (e *Enforcer) proxyChanged() {
 	connected := [2]bool{e.config.Proxy.Connected(), e.config.Own.Connected()}
 	came := connected[0] && !e.proxy.connected[0] || connected[1] && !e.proxy.connected[1]
+	e.config.Metrics.proxies(e.proxy.connected, connected)
 	e.proxy.connected = connected
 	if came && e.refused != nil && e.next == nil {
 		e.next, e.refused = e.refused, nil

@@ -18,6 +18,7 @@ func (e *Enforcer) report() {
 		ProxyReady: e.proxyReady(), Instance: e.config.Instance,
 	}
 	e.config.Metrics.proxy(r.ProxyReady)
+	e.config.Metrics.problems(r.Problems)
 	text, err := proto.MarshalOptions{Deterministic: true}.Marshal(r)
 	if err != nil {
 		e.config.Log.Error(err, "report not written")

@@ -34,6 +34,7 @@ func (r *Relay) GetFlows(req *observerpb.GetFlowsRequest, conn grpc.ServerStream
 	case r.clients <- struct{}{}:
 		defer func() { <-r.clients }()
 	default:
+		r.metrics.refused.Inc()
 		return status.Errorf(codes.ResourceExhausted, "%d clients read flows already", maxClients)
 	}
 	req, err := bounded(req)
@@ -49,7 +50,8 @@ func (r *Relay) GetFlows(req *observerpb.GetFlowsRequest, conn grpc.ServerStream
 	if err := conn.SendHeader(nil); err != nil {
 		return err
 	}
-	m := newMerger(r, req, len(peers), conn.Send)
+	r.metrics.streams.Inc()
+	m := newMerger(r, req, len(peers), r.counted(conn.Send))
 	defer m.group.Wait()
 	defer cancel()
 	for _, p := range peers {

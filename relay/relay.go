@@ -8,6 +8,7 @@ import (
 	"time"
 
 	observerpb "github.com/cilium/cilium/api/v1/observer"
+	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/health"
@@ -52,6 +53,8 @@ type Config struct {
 	Hold time.Duration
 	// Now is the clock; time.Now if it is nil.
 	Now func() time.Time
+	// Metrics is what the relay's own metrics are registered with; nil registers nothing.
+	Metrics prometheus.Registerer
 }
 
 // The defaults of Config.
@@ -68,6 +71,7 @@ type Relay struct {
 	start  time.Time
 	// clients has room for as many as may read flows.
 	clients chan struct{}
+	metrics metrics
 }
 
 // New returns a Relay that is connected to nobody yet.
@@ -94,9 +98,18 @@ func New(c Config) (*Relay, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	return &Relay{
+	r := &Relay{
 		config: c, pool: pool{credentials: c.Credentials, peers: map[Node]*peer{}}, start: c.Now(), clients: make(chan struct{}, maxClients),
-	}, nil
+	}
+	r.metrics = newMetrics(r)
+	if c.Metrics != nil {
+		for _, m := range r.metrics.all() {
+			if err := c.Metrics.Register(m); err != nil {
+				return nil, fmt.Errorf("register the relay's metrics: %w", err)
+			}
+		}
+	}
+	return r, nil
 }
 
 // Serve answers on l until ctx ends. Who may ask is for the credentials to say.

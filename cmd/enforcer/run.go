@@ -12,6 +12,7 @@ import (
 	flowpb "github.com/cilium/cilium/api/v1/flow"
 	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/septum-dev/septum/bpf"
@@ -60,6 +61,8 @@ func run(ctx context.Context, log logr.Logger, o options) error {
 	}
 	registry := prometheus.NewRegistry()
 	metrics, hubble := enforcer.NewMetrics(registry), flow.NewMetrics(registry, time.Now)
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		envoy.NewStats(o.adminSocket()))
 	starts := make(chan *cni.Pod)
 	proxies, changed := make(chan *launch.Proxy), make(chan struct{}, 1)
 	lookups := make(chan enforcer.Lookup, eventRoom)

@@ -17,7 +17,7 @@ type sockets struct{ xds, launch, proxy *net.UnixListener }
 // listen makes the run directory, Envoy's bootstrap and the sockets in it. All of it is
 // for the proxy's group only.
 func listen(o options) (sockets, error) {
-	admin := o.socket("admin")
+	admin := filepath.Dir(o.adminSocket())
 	for _, dir := range []struct {
 		path string
 		mode os.FileMode
@@ -30,7 +30,7 @@ func listen(o options) (sockets, error) {
 		}
 	}
 	bootstrap, err := envoy.Bootstrap(envoy.BootstrapConfig{
-		Node: o.node, XDSSocket: o.socket("xds.sock"), AdminSocket: filepath.Join(admin, "admin.sock"), MaxHeapBytes: o.maxHeap, MaxConnections: o.maxConnections,
+		Node: o.node, XDSSocket: o.socket("xds.sock"), AdminSocket: o.adminSocket(), MaxHeapBytes: o.maxHeap, MaxConnections: o.maxConnections,
 	})
 	if err != nil {
 		return sockets{}, err
@@ -57,6 +57,9 @@ func listen(o options) (sockets, error) {
 	}
 	return s, nil
 }
+
+// adminSocket is where Envoy makes its own, in a directory that it may write to.
+func (o options) adminSocket() string { return filepath.Join(o.socket("admin"), "admin.sock") }
 
 // give lets the group have path with the mode.
 func give(path string, gid int, mode os.FileMode) error {

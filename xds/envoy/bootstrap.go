@@ -48,7 +48,8 @@ type BootstrapConfig struct {
 	Node string
 	// XDSSocket is the enforcer's unix socket, as Envoy sees it.
 	XDSSocket string
-	// AdminSocket is where Envoy makes its own admin socket. There is no admin port.
+	// AdminSocket is where Envoy makes its own admin socket, for its user and group: the enforcer,
+	// which is in the group, reads statistics there. There is no admin port.
 	AdminSocket string
 	// MaxHeapBytes is the heap at which Envoy refuses new requests; 0 is 1 GiB.
 	MaxHeapBytes uint64
@@ -73,7 +74,7 @@ func Bootstrap(c BootstrapConfig) ([]byte, error) {
 	}
 	boot := &bootstrapv3.Bootstrap{
 		Node:  &corev3.Node{Id: c.Node, Cluster: "septum"},
-		Admin: &bootstrapv3.Admin{Address: pipe(c.AdminSocket, 0o600)},
+		Admin: &bootstrapv3.Admin{Address: pipe(c.AdminSocket, 0o660)},
 		StaticResources: &bootstrapv3.Bootstrap_StaticResources{
 			Clusters: []*clusterv3.Cluster{enforcerCluster(c.XDSSocket)},
 		},

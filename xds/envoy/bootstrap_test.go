@@ -20,7 +20,7 @@ func TestBootstrap(t *testing.T) {
 	if err := protojson.Unmarshal(out, &boot); err != nil {
 		t.Fatal(err)
 	}
-	if p := boot.GetAdmin().GetAddress().GetPipe(); p.GetPath() != good.AdminSocket || p.GetMode() != 0o600 {
+	if p := boot.GetAdmin().GetAddress().GetPipe(); p.GetPath() != good.AdminSocket || p.GetMode() != 0o660 {
 		t.Errorf("admin is at %v", boot.GetAdmin())
 	}
 	if bytes.Contains(out, []byte("socket_address")) {
