@@ -63,6 +63,11 @@ func served(t *testing.T, events []policy.Event) *source {
 			{Identity: policy.IdentityWorld, Labels: policy.Labels{"reserved:world": ""}},
 		},
 	})
+	return servedFrom(t, r, events)
+}
+
+func servedFrom(t *testing.T, r *flow.Recorder, events []policy.Event) *source {
+	t.Helper()
 	for _, e := range events {
 		r.Add(e, []policy.Ref{{Kind: "CiliumNetworkPolicy", Namespace: "demo", Name: "reads"}})
 	}

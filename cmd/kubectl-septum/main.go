@@ -37,6 +37,6 @@ func commandFor(streams genericiooptions.IOStreams, src *source) *cobra.Command 
 	root.SetOut(streams.Out)
 	root.SetErr(streams.ErrOut)
 	src.flags(root.PersistentFlags())
-	root.AddCommand(canICommand(src), explainCommand(src), lintCommand(src), testCommand(src), statusCommand(src), flowsCommand(src))
+	root.AddCommand(canICommand(src), explainCommand(src), lintCommand(src), testCommand(src), statusCommand(src), flowsCommand(src), suggestCommand(src))
 	return root
 }

@@ -79,7 +79,7 @@ func (w *world) end(name, namespace string) (end, error) {
 }
 
 func isKind(word string) bool {
-	return slices.Contains([]string{"pod", "po", "pods", "deployment", "deploy", "deployments", "statefulset", "sts", "daemonset", "ds"}, word)
+	return slices.Contains([]string{"pod", "po", "pods", "deployment", "deploy", "deployments", "statefulset", "sts", "daemonset", "ds", "workload"}, word)
 }
 
 func (w *world) at(addr netip.Addr) end {
