@@ -1,5 +1,6 @@
-// Command uninstall is what the chart's hooks run when Septum is uninstalled.
+// Command uninstall is what the chart's hooks run when Septum is uninstalled or tested.
 //
+//	uninstall installed waits until everything runs ("helm test")
 //	uninstall stopped   waits until no enforcer and no proxy is left
 //	uninstall hold      does nothing until it is stopped: a DaemonSet's pod that has cleaned its node stays up
 //	uninstall finish    waits until every node is clean, then removes what the operator wrote into the namespace
@@ -44,6 +45,8 @@ func run() error {
 	ctx, cancel := context.WithTimeout(ctx, *timeout)
 	defer cancel()
 	switch flag.Arg(0) {
+	case "installed":
+		return poll(ctx, time.Second, api.installed)
 	case "stopped":
 		return poll(ctx, time.Second, api.stopped)
 	case "finish":
@@ -52,7 +55,7 @@ func run() error {
 		}
 		return api.removeWritten(ctx)
 	default:
-		return fmt.Errorf("say one of stopped, hold, finish; not %q", flag.Arg(0))
+		return fmt.Errorf("say one of installed, stopped, hold, finish; not %q", flag.Arg(0))
 	}
 }
 

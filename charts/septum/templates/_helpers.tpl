@@ -118,3 +118,8 @@ capabilities:
 {{- end -}}
 {{- end -}}
 {{- end -}}
+
+{{/* "true" where somebody else makes the authority's Secret, else "". */}}
+{{- define "septum.caExternal" -}}
+{{- if or .Values.operator.ca.external .Values.operator.ca.certManager.enabled }}true{{ end -}}
+{{- end -}}
