@@ -67,6 +67,7 @@ func (d *Datapath) AttachPod(p PodLink) error {
 	if err := d.writePod(p); err != nil {
 		return fmt.Errorf("pod %s: %w", p.Key, err)
 	}
+	d.ours[p.Ifindex] = p
 	return nil
 }
 
@@ -83,11 +84,8 @@ func (d *Datapath) arm(ifindex uint32) error {
 
 func (d *Datapath) writePod(p PodLink) error {
 	ifindex := uint32(p.Ifindex)
-	v := septumPod{Ifindex: ifindex, Mac: [6]uint8(p.PodMAC), HostMac: [6]uint8(p.HostMAC)}
-	var keys []septumAddr
-	for _, a := range p.Addrs {
-		k := keyOfAddr(a.Unmap().WithZone(""))
-		keys = append(keys, k)
+	v, keys := p.kernel()
+	for _, k := range keys {
 		if err := d.objs.Pods.Put(k, v); err != nil {
 			return fmt.Errorf("write pod address: %w", err)
 		}
@@ -96,6 +94,15 @@ func (d *Datapath) writePod(p PodLink) error {
 		return fmt.Errorf("write pod interface: %w", err)
 	}
 	return d.deletePodAddrs(ifindex, keys)
+}
+
+// kernel is what the maps hold of a pod, and by which addresses.
+func (p PodLink) kernel() (septumPod, []septumAddr) {
+	var keys []septumAddr
+	for _, a := range p.Addrs {
+		keys = append(keys, keyOfAddr(a.Unmap().WithZone("")))
+	}
+	return septumPod{Ifindex: uint32(p.Ifindex), Mac: [6]uint8(p.PodMAC), HostMac: [6]uint8(p.HostMAC)}, keys
 }
 
 func (d *Datapath) deletePodAddrs(ifindex uint32, keep []septumAddr) error {
@@ -119,6 +126,7 @@ func (d *Datapath) deletePodAddrs(ifindex uint32, keep []septumAddr) error {
 func (d *Datapath) DetachPod(ifindex int) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	delete(d.ours, ifindex)
 	// What the pod's side gives back needs the node's side.
 	if err := d.detachPodSide(ifindex); err != nil {
 		return err

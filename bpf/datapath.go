@@ -54,6 +54,12 @@ type Datapath struct {
 
 	mu     sync.Mutex
 	mirror *mirror // what the maps hold; nil when that is not known
+	// node is what the map config holds; nil until it has been read.
+	node *septumNodeConfig
+	// ours are the pods that this run has attached, by the node's interface.
+	ours map[int]PodLink
+	// proxyPins are the links of the proxy that this run has attached.
+	proxyPins []string
 	// sides are the pods whose own interfaces have a program of this run, by the node's interface.
 	sides map[int]PodLink
 	// guarded are the interfaces whose guards are of this run.
@@ -66,15 +72,13 @@ type Datapath struct {
 // shape are replaced: the programs that are attached go on with the old ones, and what these
 // hold, until [Datapath.AttachPod] and [Datapath.AttachProxy] swap them.
 func Open(config Config) (*Datapath, error) {
-	d := &Datapath{config: config.withDefaults(), sides: map[int]PodLink{}, guarded: map[int]bool{}, isShut: map[string]bool{}}
+	d := &Datapath{config: config.withDefaults(), ours: map[int]PodLink{}, sides: map[int]PodLink{}, guarded: map[int]bool{}, isShut: map[string]bool{}}
 	// Kernels before 5.11 count maps against the memory lock limit; later ones need nothing.
 	if err := rlimit.RemoveMemlock(); err != nil {
 		return nil, fmt.Errorf("raise the memory lock limit: %w", err)
 	}
-	for _, dir := range []string{d.config.maps(), d.config.links(), d.config.guards(), d.config.shut(), d.config.proxy()} {
-		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return nil, fmt.Errorf("make pin directory: %w", err)
-		}
+	if err := d.makeDirs(); err != nil {
+		return nil, err
 	}
 	err := d.load()
 	if errors.Is(err, ebpf.ErrMapIncompatible) {
@@ -135,18 +139,22 @@ func (d *Datapath) setMark() error {
 }
 
 func (d *Datapath) updateNode(change func(*septumNodeConfig)) error {
-	var n septumNodeConfig
-	if err := d.objs.Config.Lookup(uint32(0), &n); err != nil {
-		return fmt.Errorf("read node configuration: %w", err)
+	if d.node == nil {
+		var n septumNodeConfig
+		if err := d.objs.Config.Lookup(uint32(0), &n); err != nil {
+			return fmt.Errorf("read node configuration: %w", err)
+		}
+		d.node = &n
 	}
-	before := n
+	n := *d.node
 	change(&n)
-	if n == before {
+	if n == *d.node {
 		return nil
 	}
 	if err := d.objs.Config.Put(uint32(0), n); err != nil {
 		return fmt.Errorf("write node configuration: %w", err)
 	}
+	d.node = &n
 	return nil
 }
 

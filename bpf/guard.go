@@ -51,9 +51,6 @@ func (d *Datapath) guard(ifindex int) error {
 		d.guarded[ifindex] = true
 		return nil
 	}
-	first, err := h.isFirst()
-	if err != nil || first {
-		return err
-	}
-	return d.moveFirst(h)
+	_, err := d.keep(h)
+	return err
 }

@@ -3,16 +3,18 @@ package bpf
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 )
 
-// PutFirst sees to it that pods' programs run before those of others: one before ours that
-// ends the chain would let everything past. It returns the interfaces, sorted, where another
-// program had come before. There is no moment at which neither the old nor the new program runs:
+// PutFirst sees to it that pods' programs are attached and run before those of others: one before
+// ours that ends the chain would let everything past. It returns the interfaces, sorted, where
+// ours were not there, or not first. There is no moment at which neither the old nor the new program runs:
 // the kernel does not move a link, so a second copy of the program is attached first.
 func (d *Datapath) PutFirst() ([]int, error) {
 	d.mu.Lock()
@@ -23,14 +25,13 @@ func (d *Datapath) PutFirst() ([]int, error) {
 	}
 	var moved []int
 	var errs []error
-	for _, ifindex := range attached {
+	attached = slices.AppendSeq(attached, maps.Keys(d.ours)) // all of its pins may be gone
+	slices.Sort(attached)
+	for _, ifindex := range slices.Compact(attached) {
 		again := false
 		for _, h := range d.podHooks(ifindex) {
-			first, err := h.isFirst()
-			if err == nil && !first {
-				again = true
-				err = d.moveFirst(h)
-			}
+			needed, err := d.keep(h)
+			again = again || needed
 			if err != nil {
 				errs = append(errs, fmt.Errorf("interface %d: %w", ifindex, err))
 			}

@@ -88,6 +88,10 @@ func (d *Datapath) AttachProxy(p ProxyLink) error {
 	if err := d.attachSocket(); err != nil {
 		return fmt.Errorf("attach sock_ops to %s: %w", d.config.CgroupRoot, err)
 	}
+	d.proxyPins = []string{d.steerPin(), d.socketPin()}
+	for _, h := range slices.Concat(host, proxy) {
+		d.proxyPins = append(d.proxyPins, h.pin)
+	}
 	return nil
 }
 
@@ -119,6 +123,7 @@ func (d *Datapath) detachProxy() error {
 	err := d.updateNode(func(n *septumNodeConfig) {
 		*n = septumNodeConfig{Generation: n.Generation, Mark: n.Mark, PassKey: n.PassKey, ClientLimit: n.ClientLimit, ClassLimit: n.ClassLimit}
 	})
+	d.proxyPins = nil
 	return errors.Join(err, removeFiles(d.config.proxy()), d.forgetShares())
 }
 
@@ -162,8 +167,11 @@ func attachAll(hooks []tcxHook) error {
 	return nil
 }
 
+func (d *Datapath) steerPin() string  { return filepath.Join(d.config.proxy(), "sk-lookup") }
+func (d *Datapath) socketPin() string { return filepath.Join(d.config.proxy(), "sock-ops") }
+
 func (d *Datapath) attachSteer(ns *os.File) error {
-	pin := filepath.Join(d.config.proxy(), "sk-lookup")
+	pin := d.steerPin()
 	if updated, err := updatePinned(pin, d.objs.Steer); updated || err != nil {
 		return err
 	}
@@ -175,7 +183,7 @@ func (d *Datapath) attachSteer(ns *os.File) error {
 }
 
 func (d *Datapath) attachSocket() error {
-	pin := filepath.Join(d.config.proxy(), "sock-ops")
+	pin := d.socketPin()
 	if updated, err := updatePinned(pin, d.objs.OnSocket); updated || err != nil {
 		return err
 	}

@@ -77,11 +77,8 @@ func (d *Datapath) shut(h tcxHook) error {
 		d.isShut[name] = true
 		return nil
 	}
-	first, err := h.isFirst()
-	if err != nil || first {
-		return err
-	}
-	return d.moveFirst(h)
+	_, err := d.keep(h)
+	return err
 }
 
 // inside runs f in the namespace, if it is still the same and has the interface.

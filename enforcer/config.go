@@ -51,9 +51,14 @@ type Datapath interface {
 	InUse() ([]bpf.Use, error)
 	// Proxied says whether a pod's connection with a peer is one with the proxy.
 	Proxied(pod, peer netip.AddrPort) bool
-	// PutFirst puts pods' programs before those of others, and says where they were not.
+	// KeepPinned pins maps again, and says which had lost their pins.
+	KeepPinned() ([]string, error)
+	// PutFirst puts pods' programs before those of others, and says where they were not there or not first.
 	PutFirst() ([]int, error)
+	// Audit says which maps hold something else than what was written to them.
+	Audit() ([]string, error)
 	AttachProxy(bpf.ProxyLink) error
+	ProxyIsAttached() (bool, error)
 	// Listeners are the class ports that redirected connections can be given to now.
 	Listeners() ([]uint16, error)
 	Counters() (map[uint32]bpf.Counter, map[string]uint64, error)

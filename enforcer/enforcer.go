@@ -18,7 +18,7 @@ import (
 const (
 	// tickInterval is how often counters are read and what failed is tried again.
 	tickInterval = time.Second
-	// rescanTicks is how many ticks lie between full scans of all namespaces.
+	// rescanTicks is how many ticks lie between full scans of all namespaces and maps.
 	rescanTicks = 30
 	// podRetry is how soon a pod that is not found is looked for again, at first.
 	podRetry = 100 * time.Millisecond
@@ -203,7 +203,11 @@ func (e *Enforcer) tick(ctx context.Context) {
 	e.namesTick()
 	e.hostAddrs()
 	e.listenToProxies()
+	e.keepProxy()
 	e.syncPods(e.ticks%rescanTicks == 0)
+	if e.ticks%rescanTicks == 0 {
+		e.audit()
+	}
 }
 
 func (e *Enforcer) hostAddrs() {

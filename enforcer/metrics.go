@@ -42,6 +42,7 @@ type Metrics struct {
 	learntNames   prometheus.Gauge
 	notLearntFor  *prometheus.CounterVec
 	datapath      datapathMetrics
+	repairsTotal  *prometheus.CounterVec
 
 	registry *prometheus.Registry
 	beaten   atomic.Int64
@@ -84,10 +85,11 @@ func NewMetrics(r *prometheus.Registry) *Metrics {
 		Buckets: []float64{0.001, 0.005, 0.02, 0.1, 0.5, 1, 2, 5, 10, 30},
 	}, []string{"outcome"})
 	m.learntNames = gauge("learnt_addresses", "Addresses of names that pods were given by the DNS and policies name, by pod and name.")
+	m.repairsTotal = counters("repairs_total", "What somebody else has taken from the data path or written over, and was put back: pin, map, proxy.", "what")
 	m.notLearntFor = counters("refused_addresses_total", "Addresses of names that were not learnt, and stay closed.", "reason")
 	m.datapath = newDatapathMetrics(r)
 	r.MustRegister(m.learntNames, m.notLearntFor, m.endpoints, m.attached, m.unenforced, m.attachErrors, m.appliedTime, m.proxyReady, m.verdictsTotal, m.dropsTotal, m.lostTotal,
-		m.lateTotal, m.unjudgedTotal, m.heldSeconds)
+		m.lateTotal, m.unjudgedTotal, m.heldSeconds, m.repairsTotal)
 	return m
 }
 
@@ -125,6 +127,8 @@ func (m *Metrics) learnt(n int) { m.learntNames.Set(float64(n)) }
 func (m *Metrics) notLearnt(reason string, n int) {
 	m.notLearntFor.WithLabelValues(reason).Add(float64(n))
 }
+
+func (m *Metrics) repaired(what string, n int) { m.repairsTotal.WithLabelValues(what).Add(float64(n)) }
 
 func (m *Metrics) attachFailed() { m.attachErrors.Inc() }
 

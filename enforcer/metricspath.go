@@ -25,7 +25,7 @@ func newDatapathMetrics(r prometheus.Registerer) datapathMetrics {
 		entries:    gauges("map_entries", "Entries of a BPF map. Maps of connections (conns, datagrams) drop the oldest when they are full, others refuse a policy that does not fit.", "map"),
 		maxEntries: gauges("map_max_entries", "The most entries that a BPF map can have.", "map"),
 		movedTotal: prometheus.NewCounter(prometheus.CounterOpts{
-			Namespace: "septum", Subsystem: "enforcer", Name: "hooks_moved_total", Help: "Hooks at which another program came before Septum's, which was put first again.",
+			Namespace: "septum", Subsystem: "enforcer", Name: "hooks_moved_total", Help: "Hooks at which Septum's program was gone, or another came before it, and which it was put first at again.",
 		}),
 		problems: gauges("problems", "What is not enforced as it should be on the node, by reason.", "reason"),
 		proxyUp:  gauges("proxy_connected", "1 while the proxy (envoy, or septum for Septum's own) is connected to the enforcer.", "proxy"),

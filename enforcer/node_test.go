@@ -350,9 +350,14 @@ func ask(c *http.Client, method, path string) string {
 // becomes waits until the request is answered so.
 func (n *node) becomes(from, method, path, want string) {
 	n.t.Helper()
+	n.becomesWithin(15*time.Second, from, method, path, want)
+}
+
+func (n *node) becomesWithin(limit time.Duration, from, method, path, want string) {
+	n.t.Helper()
 	n.t.Logf("%s %s from %s", method, path, from)
 	var got string
-	for deadline := time.Now().Add(15 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(limit); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 		if got = ask(n.httpClient(from, false), method, path); strings.Contains(got, want) {
 			return
 		}

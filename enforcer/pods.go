@@ -161,16 +161,6 @@ func (e *Enforcer) owners() map[int][]netip.Addr {
 	return out
 }
 
-// keepFirst undoes it when another program has been attached before ours.
-func (e *Enforcer) keepFirst() {
-	moved, err := e.config.Datapath.PutFirst()
-	e.outcome("ProgramOrder", err)
-	if len(moved) > 0 {
-		e.config.Metrics.moved(len(moved))
-		e.config.Log.Info("programs of others came before ours, which are first again", "interfaces", moved)
-	}
-}
-
 // syncPod attaches the programs of one endpoint; the zero problem says that they are.
 func (e *Enforcer) syncPod(ep policy.EndpointPolicy, claimed map[int]podID) podProblem {
 	if ep.HostNetwork {

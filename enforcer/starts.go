@@ -32,7 +32,7 @@ type starts struct {
 	// young are policed pods that have appeared since this run's first policy, and have no
 	// programs yet.
 	young map[podID]bool
-	// saved are those on disk; changed says that started is not in the maps yet.
+	// saved are those on disk; changed says that started, or something else, is not in the maps yet.
 	saved   []Started
 	changed bool
 }
