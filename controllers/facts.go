@@ -70,6 +70,7 @@ func (f *fleet) nodeFacts(name string, of policyRecord, want nodePart) nodeFacts
 	n, ref := f.node(name), of.ref
 	out := nodeFacts{name: name, pods: len(want.pods), reported: n.reported}
 	record, known := n.inForce()
+	unknown := slices.DeleteFunc(slices.Clone(want.needs), func(f string) bool { return !slices.Contains(n.lacks, f) })
 	have, applied := record.policies[ref]
 	if applied && have.uid == want.uid {
 		out.generation = have.generation
@@ -84,6 +85,9 @@ func (f *fleet) nodeFacts(name string, of policyRecord, want nodePart) nodeFacts
 	}
 	whole, single := n.problems(want)
 	out.trouble = slices.Concat(out.trouble, whole, single)
+	if len(unknown) > 0 {
+		out.trouble = append(out.trouble, outdated(unknown))
+	}
 	switch {
 	case !n.connected && n.lost.IsZero():
 		out.reason, out.message = v1alpha1.ReasonNodeUnreachable, "no enforcer has connected"
@@ -95,6 +99,10 @@ func (f *fleet) nodeFacts(name string, of policyRecord, want nodePart) nodeFacts
 			out.reason, out.message = v1alpha1.ReasonNotEnforceable, strings.Join(single, "; ")
 			break
 		}
+		if len(unknown) > 0 {
+			out.reason, out.message = v1alpha1.ReasonNodeOutdated, outdated(unknown)
+			break
+		}
 		out.enforcing = true
 	case len(n.refused) > 0:
 		out.reason, out.message = v1alpha1.ReasonNodeRejected, "refused: "+n.refused[slices.Sorted(maps.Keys(n.refused))[0]]
@@ -104,6 +112,11 @@ func (f *fleet) nodeFacts(name string, of policyRecord, want nodePart) nodeFacts
 		out.reason, out.message = v1alpha1.ReasonPending, "not acknowledged yet"
 	}
 	return out
+}
+
+// outdated says what a node's enforcer does not know, and what becomes of it.
+func outdated(features []string) string {
+	return fmt.Sprintf("its enforcer is older than the operator and does not know %s: rules that need it allow nothing there; update the enforcer", strings.Join(features, ", "))
 }
 
 // neededFor is the number of the cluster version that was in force when the newest part
@@ -155,7 +168,7 @@ func (p policyFacts) enforcing() (nodes, pods int) {
 // worst orders the nodes that do not enforce by what a reader has to know first.
 func (p policyFacts) worst() []nodeFacts {
 	rank := map[string]int{
-		v1alpha1.ReasonNotEnforceable: 0, v1alpha1.ReasonNodeRejected: 1, v1alpha1.ReasonNodeUnreachable: 2, v1alpha1.ReasonPending: 3,
+		v1alpha1.ReasonNotEnforceable: 0, v1alpha1.ReasonNodeRejected: 1, v1alpha1.ReasonNodeOutdated: 2, v1alpha1.ReasonNodeUnreachable: 3, v1alpha1.ReasonPending: 4,
 	}
 	var out []nodeFacts
 	for _, n := range p.nodes {

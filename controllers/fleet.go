@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/septum-dev/septum/policy"
+	"github.com/septum-dev/septum/xds"
 	"github.com/septum-dev/septum/xds/septumpb"
 )
 
@@ -49,6 +50,9 @@ type nodeState struct {
 	reported time.Time
 	// records are the node's last versions, the newest last.
 	records []nodeRecord
+	// version is what the report says to be in force, but for the features that the node lacks.
+	version string
+	lacks   []string
 }
 
 // element is something that a cluster version has to be new enough for.
@@ -136,7 +140,7 @@ func (n *nodeState) remember(r nodeRecord) {
 // inForce is the record of the version that the node has in its data path.
 func (n *nodeState) inForce() (nodeRecord, bool) {
 	for _, r := range slices.Backward(n.records) {
-		if n.report != nil && r.version == n.report.GetNodeVersion() {
+		if n.report != nil && r.version == n.version {
 			return r, true
 		}
 	}
@@ -164,6 +168,16 @@ func (f *fleet) Disconnected(node string) {
 
 // Silent implements xds.Observer: the last report stands until the grace is over.
 func (f *fleet) Silent(string) {}
+
+// Restricted implements xds.Observer.
+func (f *fleet) Restricted(node string, to xds.Restriction) {
+	f.own(node, func(l *link) {
+		if len(l.restrictions) == versionsKept {
+			l.restrictions = slices.Delete(l.restrictions, 0, 1)
+		}
+		l.restrictions = append(l.restrictions, to)
+	})
+}
 
 // Pushed implements xds.Observer.
 func (f *fleet) Pushed(_, typeURL string, resources int) { f.metrics.pushed(typeURL, resources) }
@@ -218,8 +232,9 @@ func (f *fleet) measure() {
 			continue
 		}
 		connected++
+		version, _ := l.inForce()
 		if f.current != nil && l.report.GetClusterVersion() == f.current.clusterVersion &&
-			l.report.GetNodeVersion() != "" && l.report.GetNodeVersion() == f.current.nodes[name].version {
+			version != "" && version == f.current.nodes[name].version {
 			acked++
 		}
 	}

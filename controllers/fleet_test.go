@@ -44,7 +44,7 @@ func (w *world) serve(generation int64, node, cluster string, pods ...podID) {
 		policies:       []policyRecord{{ref: testRef, uid: "u", generation: generation}},
 		clusterVersion: cluster,
 		nodes: map[string]nodeRecord{"node1": {version: node, policies: map[policy.Ref]nodePart{
-			testRef: {uid: "u", generation: generation, pods: pods, proxied: true},
+			testRef: {uid: "u", generation: generation, pods: pods, proxied: true, needs: []string{"jwt", "rate-limit"}},
 		}}},
 	})
 }
@@ -76,6 +76,33 @@ func TestWhenANodeEnforces(t *testing.T) {
 			w.says("n1", "c1")
 			w.serve(2, "n1", "c1", a)
 		}, ""},
+		"older than what it needs": {func(w *world) {
+			w.serve(1, "n1", "c1", a)
+			w.Connected("node1")
+			w.Restricted("node1", xds.Restriction{Version: "less", Of: "n1", Lacks: []string{"jwt"}})
+			w.says("less", "c1")
+		}, v1alpha1.ReasonNodeOutdated},
+		"older, but not than what it needs": {func(w *world) {
+			w.serve(1, "n1", "c1", a)
+			w.Connected("node1")
+			w.Restricted("node1", xds.Restriction{Version: "less", Of: "n1", Lacks: []string{"kafka"}})
+			w.says("less", "c1")
+		}, ""},
+		"updated": {func(w *world) {
+			w.serve(1, "n1", "c1", a)
+			w.Connected("node1")
+			w.Restricted("node1", xds.Restriction{Version: "less", Of: "n1", Lacks: []string{"jwt"}})
+			w.says("less", "c1")
+			w.says("n1", "c1")
+		}, ""},
+		"restricted, of the last generation": {func(w *world) {
+			w.serve(1, "n1", "c1", a)
+			w.Connected("node1")
+			w.Restricted("node1", xds.Restriction{Version: "less", Of: "n1", Lacks: []string{"kafka"}})
+			w.says("less", "c1")
+			w.serve(2, "n2", "c1", a)
+			w.Restricted("node1", xds.Restriction{Version: "less2", Of: "n2", Lacks: []string{"kafka"}})
+		}, v1alpha1.ReasonPending},
 		"a pod more": {func(w *world) {
 			w.serve(1, "n1", "c1", a)
 			w.Connected("node1")

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/septum-dev/septum/xds"
 	"github.com/septum-dev/septum/xds/septumpb"
 )
 
@@ -25,6 +26,26 @@ type link struct {
 	refused  map[string]string // by type URL
 	report   *septumpb.NodeReport
 	reported time.Time
+	// restrictions are what the node was served by the replica, the newest last.
+	restrictions []xds.Restriction
+}
+
+// restriction is that of the version which the node reports; false where it has the whole.
+func (l *link) restriction() (xds.Restriction, bool) {
+	for _, r := range slices.Backward(l.restrictions) {
+		if r.Version == l.report.GetNodeVersion() && r.Of != r.Version {
+			return r, true
+		}
+	}
+	return xds.Restriction{}, false
+}
+
+// inForce is the version that the node reports, and the features without which it has it.
+func (l *link) inForce() (version string, lacks []string) {
+	if r, ok := l.restriction(); ok {
+		return r.Of, r.Lacks
+	}
+	return l.report.GetNodeVersion(), nil
 }
 
 // merge makes the node's state that of the link which it came to last. A node has more than
@@ -47,7 +68,11 @@ func (f *fleet) merge(name string, n *nodeState) {
 		n.lost = best.since
 	}
 	// A node says everything again when it connects: until then its last report stands.
-	if best.report == nil || best.report == n.report {
+	if best.report == nil {
+		return
+	}
+	n.version, n.lacks = best.inForce()
+	if best.report == n.report {
 		return
 	}
 	n.report, n.reported = best.report, best.reported
@@ -85,6 +110,9 @@ func (f *fleet) heard(replica string, s *septumpb.NodeState) {
 	l := &link{
 		connected: s.GetConnected(), since: now.Add(-time.Duration(s.GetSinceMs()) * time.Millisecond),
 		refused: s.GetRefused(), report: s.GetReport(), reported: now.Add(-time.Duration(s.GetReportedMs()) * time.Millisecond),
+	}
+	if r := s.GetRestriction(); r != nil {
+		l.restrictions = []xds.Restriction{{Version: r.GetVersion(), Of: r.GetOf(), Lacks: r.GetLacks()}}
 	}
 	n.links[replica] = l
 	f.merge(s.GetNode(), n)
@@ -180,6 +208,9 @@ func (f *fleet) state(name string) *septumpb.NodeState {
 	out.Connected, out.SinceMs, out.Refused = l.connected, now.Sub(l.since).Milliseconds(), maps.Clone(l.refused)
 	if l.report != nil {
 		out.Report, out.ReportedMs = l.report, now.Sub(l.reported).Milliseconds()
+	}
+	if r, ok := l.restriction(); ok {
+		out.Restriction = &septumpb.Restriction{Version: r.Version, Of: r.Of, Lacks: r.Lacks}
 	}
 	return out
 }

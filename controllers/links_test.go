@@ -40,6 +40,14 @@ func TestNodesOfOtherReplicas(t *testing.T) {
 			s.Refused = map[string]string{xds.NodeType: "no such class"}
 			w.heard("b", s)
 		}, v1alpha1.ReasonNodeRejected},
+		"older than what it needs there": {func(w *world) {
+			// What a replica says is what it itself was told, sent on.
+			other := newFleet(testMetrics(t), time.Now)
+			other.Connected("node1")
+			other.Reported("node1", &septumpb.NodeReport{NodeVersion: "less", ClusterVersion: "c1", ProxyReady: true})
+			other.Restricted("node1", xds.Restriction{Version: "less", Of: "n1", Lacks: []string{"jwt"}})
+			w.heard("b", other.state("node1"))
+		}, v1alpha1.ReasonNodeOutdated},
 		"the replica dies": {func(w *world) {
 			w.heard("b", elsewhere(true, 0, "n1"))
 			w.unheard("b")

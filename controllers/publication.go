@@ -35,6 +35,8 @@ type nodePart struct {
 	pods []podID
 	// proxied is true where the policy has rules that only the proxy can judge.
 	proxied bool
+	// needs are the features that the node must know to judge by all of the policy.
+	needs []string
 }
 
 type podID struct{ key, uid string }
@@ -88,7 +90,7 @@ func publish(snapshot policy.Snapshot, problems []policy.Problem) (xds.Publicati
 		served.Nodes[node] = resources
 		record.nodes[node] = nodeRecord{
 			version:  resources[xds.CheckpointName].GetCheckpoint().GetVersion(),
-			policies: partsOf(np, selected),
+			policies: partsOf(np, selected, xds.Needs(resources)),
 		}
 		record.counts["table"] += len(np.Tables)
 		record.counts["class"] += len(np.Classes)
@@ -134,7 +136,7 @@ func policyRecords(policies []policy.Policy, problems ...[]policy.Problem) []pol
 }
 
 // partsOf says what a node holds of each policy that selects one of its pods.
-func partsOf(np policy.NodePolicy, selected map[policy.Ref][]policy.Selected) map[policy.Ref]nodePart {
+func partsOf(np policy.NodePolicy, selected map[policy.Ref][]policy.Selected, needs map[policy.Ref][]string) map[policy.Ref]nodePart {
 	uids := make(map[string]string, len(np.Endpoints))
 	for _, e := range np.Endpoints {
 		uids[e.Key] = e.UID
@@ -153,7 +155,7 @@ func partsOf(np policy.NodePolicy, selected map[policy.Ref][]policy.Selected) ma
 	}
 	out := make(map[policy.Ref]nodePart, len(np.Applied))
 	for _, applied := range np.Applied {
-		part := nodePart{uid: applied.UID, generation: applied.Generation, proxied: proxied[applied.Ref]}
+		part := nodePart{uid: applied.UID, generation: applied.Generation, proxied: proxied[applied.Ref], needs: needs[applied.Ref]}
 		for _, pod := range selected[applied.Ref] {
 			if pod.Node == np.Node && !pod.HostNetwork {
 				part.pods = append(part.pods, podID{pod.Key, uids[pod.Key]})

@@ -371,11 +371,12 @@ type reports struct {
 	last *septumpb.NodeReport
 }
 
-func (*reports) Connected(string)            {}
-func (*reports) Disconnected(string)         {}
-func (*reports) Acked(string, string, error) {}
-func (*reports) Pushed(string, string, int)  {}
-func (*reports) Silent(string)               {}
+func (*reports) Connected(string)                   {}
+func (*reports) Disconnected(string)                {}
+func (*reports) Acked(string, string, error)        {}
+func (*reports) Pushed(string, string, int)         {}
+func (*reports) Silent(string)                      {}
+func (*reports) Restricted(string, xds.Restriction) {}
 
 func (r *reports) Reported(_ string, report *septumpb.NodeReport) {
 	r.mu.Lock()

@@ -40,6 +40,15 @@ func (a *ads) DeltaAggregatedResources(stream discovery.AggregatedDiscoveryServi
 		return status.Error(codes.Unavailable, "nothing has been published yet")
 	}
 	wrapped := &adsStream{AggregatedDiscoveryService_DeltaAggregatedResourcesServer: stream, ctx: ctx, node: node, observer: observer}
+	if wrapped.first, err = wrapped.receive(); err != nil {
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		return err
+	}
+	wrapped.features = knownFeatures(wrapped.first.GetNode().GetClientFeatures())
+	a.server.caches.hold(node, wrapped.features)
+	defer a.server.caches.release(node, wrapped.features)
 	err = a.delta.DeltaStreamHandler(wrapped, resource.AnyType)
 	if refused := wrapped.refused.Load(); refused != nil {
 		return *refused
@@ -55,15 +64,32 @@ type adsStream struct {
 	discovery.AggregatedDiscoveryService_DeltaAggregatedResourcesServer
 	ctx      context.Context
 	node     string
+	caches   *caches
 	observer Observer
 	refused  atomic.Pointer[error]
+	// first is the first request, until Recv has returned it; features are those that it names.
+	first    *discovery.DeltaDiscoveryRequest
+	features []string
 }
 
 func (s *adsStream) Context() context.Context { return s.ctx }
 
-// Recv returns the next request that the node may make. After one that it may not make
-// the stream ends with the reason.
+// Recv returns the next request, in the node's name and with its features.
 func (s *adsStream) Recv() (*discovery.DeltaDiscoveryRequest, error) {
+	request := s.first
+	if s.first = nil; request == nil {
+		var err error
+		if request, err = s.receive(); err != nil {
+			return nil, err
+		}
+	}
+	request.Node = &corev3.Node{Id: s.node, ClientFeatures: s.features}
+	return request, nil
+}
+
+// receive returns the next request that the node may make. After one that it may not make
+// the stream ends with the reason.
+func (s *adsStream) receive() (*discovery.DeltaDiscoveryRequest, error) {
 	type received struct {
 		request *discovery.DeltaDiscoveryRequest
 		err     error
@@ -98,7 +124,6 @@ func (s *adsStream) Recv() (*discovery.DeltaDiscoveryRequest, error) {
 		}
 		s.observer.Acked(s.node, r.request.GetTypeUrl(), err)
 	}
-	r.request.Node = &corev3.Node{Id: s.node}
 	return r.request, nil
 }
 

@@ -34,6 +34,9 @@ var errMissingCheckpoint = errors.New("there is no checkpoint")
 // resources say to the node of that name. It trusts nothing in them: an error names the
 // first resource that is wrong, and nothing is returned with it.
 func Assemble(nodeName string, node map[string]*septumpb.NodeResource, cluster map[string]*septumpb.ClusterResource) (policy.NodePolicy, error) {
+	if err := allUnderstood(node); err != nil {
+		return policy.NodePolicy{}, err
+	}
 	out, err := assembleNode(nodeName, node)
 	if err != nil {
 		return policy.NodePolicy{}, fmt.Errorf("node resources: %w", err)

@@ -28,12 +28,19 @@ type caches struct {
 	setMu     sync.Mutex
 	inCluster map[string]*septumpb.ClusterResource
 	inNodes   map[string]map[string]*septumpb.NodeResource
+
+	// restricted are what nodes get that lack features, as long as they hold a stream; restrictedMu
+	// is taken after setMu. told hears of each new version of theirs.
+	restrictedMu sync.Mutex
+	restricted   map[restrictedKey]*restricted
+	told         func(node string, to Restriction)
 }
 
-func newCaches() *caches {
+func newCaches(told func(node string, to Restriction)) *caches {
 	return &caches{
 		cluster: cache.NewLinearCache(ClusterType), nodes: map[string]*cache.LinearCache{},
-		inNodes: map[string]map[string]*septumpb.NodeResource{},
+		inNodes:    map[string]map[string]*septumpb.NodeResource{},
+		restricted: map[restrictedKey]*restricted{}, told: told,
 	}
 }
 
@@ -57,6 +64,9 @@ func (c *caches) set(p Publication) (removed []string, err error) {
 			return nil, fmt.Errorf("node %q: %w", node, err)
 		}
 		c.inNodes[node] = p.Nodes[node]
+		if err := c.setRestricted(node); err != nil {
+			return nil, fmt.Errorf("node %q: %w", node, err)
+		}
 		if !known { // after it was filled: nobody may see it empty
 			c.mu.Lock()
 			c.nodes[node] = linear
@@ -111,6 +121,12 @@ func (c *caches) CreateDeltaWatch(request *cache.DeltaRequest, sub cache.Subscri
 	c.mu.RUnlock()
 	if !ok {
 		return nil, status.Errorf(codes.NotFound, "node %q is not a node of the cluster", node)
+	}
+	if lacks := lacking(request.GetNode().GetClientFeatures()); len(lacks) > 0 {
+		var err error
+		if linear, err = c.restrictedFor(node, lacks); err != nil {
+			return nil, status.Errorf(codes.Internal, "node %q: %s", node, err)
+		}
 	}
 	return linear.CreateDeltaWatch(request, sub, out)
 }

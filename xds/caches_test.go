@@ -12,7 +12,7 @@ import (
 
 // TestAResourceIsWrittenOnce: whoever asks gets the same bytes, not equal ones.
 func TestAResourceIsWrittenOnce(t *testing.T) {
-	c := newCaches()
+	c := newCaches(newRecorder().Restricted)
 	node, cluster := resources(t, samplePolicy("node1"))
 	if _, err := c.set(Publication{Cluster: cluster, Nodes: map[string]map[string]*septumpb.NodeResource{"node1": node}}); err != nil {
 		t.Fatal(err)

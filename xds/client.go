@@ -60,6 +60,8 @@ type Client struct {
 	shown atomic.Pointer[identity]
 	// view belongs to the goroutine of the xDS stream.
 	view view
+	// features are those that the operator is told.
+	features []string
 
 	reportMu sync.Mutex
 	report   *septumpb.NodeReport
@@ -86,7 +88,7 @@ func NewClient(config ClientConfig) (*Client, error) {
 		config.Now = time.Now
 	}
 	c := &Client{
-		config: config, updates: make(chan Update, 1), reported: make(chan struct{}, 1), view: view{name: config.Node},
+		config: config, updates: make(chan Update, 1), reported: make(chan struct{}, 1), view: view{name: config.Node}, features: Features(),
 	}
 	if config.State.node != "" {
 		if c.view, err = config.State.view(config.Node); err != nil {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 
 	discovery "github.com/envoyproxy/go-control-plane/envoy/service/discovery/v3"
 	"google.golang.org/protobuf/proto"
@@ -23,6 +24,8 @@ type heldEntry[M resourceMessage] struct {
 	wire    []byte
 	version string
 	message M
+	// strange is why this version cannot judge by the resource, if it cannot.
+	strange error
 }
 
 type resourceMessage interface {
@@ -53,6 +56,16 @@ func (h held[M]) wires() map[string][]byte {
 		out[name] = entry.wire
 	}
 	return out
+}
+
+// understood wants every resource to be one that this version knows all of.
+func (h held[M]) understood() error {
+	for _, name := range slices.Sorted(maps.Keys(h.entries)) {
+		if err := h.entries[name].strange; err != nil {
+			return fmt.Errorf("%s: %w", quote(name), err)
+		}
+	}
+	return nil
 }
 
 // apply returns what is held after the response. An error means that the result is not
@@ -105,7 +118,7 @@ func newEntry[M resourceMessage](wire []byte, empty func() M) (heldEntry[M], err
 	if err := proto.Unmarshal(wire, message); err != nil {
 		return heldEntry[M]{}, err
 	}
-	return heldEntry[M]{wire: wire, version: resourceVersion(wire), message: message}, nil
+	return heldEntry[M]{wire: wire, version: resourceVersion(wire), message: message, strange: checkUnderstood(message)}, nil
 }
 
 func newHeld[M resourceMessage](entries map[string]heldEntry[M]) (held[M], error) {

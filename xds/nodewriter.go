@@ -43,7 +43,7 @@ func (w *NodeWriter) Resources(np policy.NodePolicy) (map[string]*septumpb.NodeR
 	for _, c := range np.Classes {
 		name := classPrefix + string(c.ID)
 		made, err := w.once(name, func() *septumpb.NodeResource {
-			return &septumpb.NodeResource{Resource: &septumpb.NodeResource_Class{Class: classToProto(c)}}
+			return classResource(classToProto(c))
 		})
 		if err := add(name, made, err); err != nil {
 			return nil, err

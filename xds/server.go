@@ -43,6 +43,8 @@ type Observer interface {
 	Reported(node string, report *septumpb.NodeReport)
 	// Silent says that a node's last report stream has ended.
 	Silent(node string)
+	// Restricted says what a node is served that does not know all features.
+	Restricted(node string, to Restriction)
 }
 
 // ServerConfig is what a [Server] needs; every field but States is required.
@@ -90,7 +92,7 @@ func NewServer(config ServerConfig) (*Server, error) {
 		return nil, fmt.Errorf("xDS server: %w", err)
 	}
 	return &Server{
-		config: config, caches: newCaches(), published: make(chan struct{}),
+		config: config, caches: newCaches(config.Observer.Restricted), published: make(chan struct{}),
 		sessions: sessions{open: map[sessionKey][]*session{}},
 	}, nil
 }

@@ -34,12 +34,14 @@ type recorder struct {
 	acked     int
 	reports   map[string][]*septumpb.NodeReport
 	silent    map[string]int
+	// restricted is the last of each node.
+	restricted map[string]Restriction
 }
 
 func newRecorder() *recorder {
 	return &recorder{
 		connected: map[string]int{}, pushed: map[string][]int{}, refused: map[string][]error{},
-		reports: map[string][]*septumpb.NodeReport{}, silent: map[string]int{},
+		reports: map[string][]*septumpb.NodeReport{}, silent: map[string]int{}, restricted: map[string]Restriction{},
 	}
 }
 
@@ -52,6 +54,9 @@ func (r *recorder) with(f func()) {
 func (r *recorder) Connected(node string)    { r.with(func() { r.connected[node]++ }) }
 func (r *recorder) Disconnected(node string) { r.with(func() { r.connected[node]-- }) }
 func (r *recorder) Silent(node string)       { r.with(func() { r.silent[node]++ }) }
+func (r *recorder) Restricted(node string, to Restriction) {
+	r.with(func() { r.restricted[node] = to })
+}
 func (r *recorder) Acked(node, _ string, err error) {
 	r.with(func() {
 		if r.acked++; err != nil {
@@ -164,13 +169,19 @@ func (o *operator) config(node string) ClientConfig {
 	return c
 }
 
-// run starts a client, which ends with the test or when the returned function is called.
+// run makes a client and starts it.
 func run(t *testing.T, config ClientConfig) (*Client, func()) {
 	t.Helper()
 	c, err := NewClient(config)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return c, start(t, c)
+}
+
+// start runs a client until the test ends or the returned function is called.
+func start(t *testing.T, c *Client) func() {
+	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
@@ -184,7 +195,7 @@ func run(t *testing.T, config ClientConfig) (*Client, func()) {
 		<-done
 	}
 	t.Cleanup(stop)
-	return c, stop
+	return stop
 }
 
 func next(t *testing.T, c *Client) Update {

@@ -125,7 +125,7 @@ func (c *Client) follow(ctx context.Context, conn *grpc.ClientConn, answered *bo
 	if err != nil {
 		return fmt.Errorf("open the xDS stream: %w", err)
 	}
-	node := &corev3.Node{Id: c.config.Node}
+	node := &corev3.Node{Id: c.config.Node, ClientFeatures: c.features}
 	for _, first := range []*discovery.DeltaDiscoveryRequest{
 		{Node: node, TypeUrl: ClusterType, ResourceNamesSubscribe: []string{"*"}, InitialResourceVersions: c.view.sentCluster.versions()},
 		{TypeUrl: NodeType, ResourceNamesSubscribe: []string{"*"}, InitialResourceVersions: c.view.sentNode.versions()},

@@ -69,6 +69,9 @@ func (v *view) apply(response *discovery.DeltaDiscoveryResponse) outcome {
 
 func (v *view) setNode(next held[*septumpb.NodeResource]) error {
 	v.sentNode = next
+	if err := next.understood(); err != nil {
+		return err
+	}
 	node, err := assembleNode(v.name, next.messages())
 	if err != nil {
 		return err

@@ -106,6 +106,9 @@ const (
 	// ReasonNodeRejected: a node cannot carry the generation out and keeps its
 	// last one.
 	ReasonNodeRejected = "NodeRejected"
+	// ReasonNodeOutdated: a node's enforcer is older than the operator and does not know
+	// something that the policy's rules need: those allow nothing on that node.
+	ReasonNodeOutdated = "NodeOutdated"
 	// ReasonNodeUnreachable: a node that hosts a selected pod is not
 	// connected.
 	ReasonNodeUnreachable = "NodeUnreachable"

@@ -196,7 +196,7 @@ type NodeStatus struct {
 	// +optional
 	Generation int64 `json:"generation,omitempty"`
 
-	// Why the node does not enforce this generation: Pending, NodeRejected,
+	// Why the node does not enforce this generation: Pending, NodeRejected, NodeOutdated,
 	// NodeUnreachable or NotEnforceable; empty where it does.
 	// +optional
 	// +kubebuilder:validation:MaxLength=64

@@ -72,7 +72,9 @@ type NodeState struct {
 	// report is the node's last one to this replica; missing if there was none.
 	Report *NodeReport `protobuf:"bytes,5,opt,name=report,proto3" json:"report,omitempty"`
 	// reported_ms is how long ago it came, in milliseconds.
-	ReportedMs    int64 `protobuf:"varint,6,opt,name=reported_ms,json=reportedMs,proto3" json:"reported_ms,omitempty"`
+	ReportedMs int64 `protobuf:"varint,6,opt,name=reported_ms,json=reportedMs,proto3" json:"reported_ms,omitempty"`
+	// restriction says what the reported version stands for, where the node lacks features.
+	Restriction   *Restriction `protobuf:"bytes,7,opt,name=restriction,proto3" json:"restriction,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -149,12 +151,81 @@ func (x *NodeState) GetReportedMs() int64 {
 	return 0
 }
 
+func (x *NodeState) GetRestriction() *Restriction {
+	if x != nil {
+		return x.Restriction
+	}
+	return nil
+}
+
+// Restriction is a form of a node's resources for one that does not know all features.
+type Restriction struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Version string                 `protobuf:"bytes,1,opt,name=version,proto3" json:"version,omitempty"`
+	// of is the version of the whole.
+	Of            string   `protobuf:"bytes,2,opt,name=of,proto3" json:"of,omitempty"`
+	Lacks         []string `protobuf:"bytes,3,rep,name=lacks,proto3" json:"lacks,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Restriction) Reset() {
+	*x = Restriction{}
+	mi := &file_replica_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Restriction) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Restriction) ProtoMessage() {}
+
+func (x *Restriction) ProtoReflect() protoreflect.Message {
+	mi := &file_replica_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Restriction.ProtoReflect.Descriptor instead.
+func (*Restriction) Descriptor() ([]byte, []int) {
+	return file_replica_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Restriction) GetVersion() string {
+	if x != nil {
+		return x.Version
+	}
+	return ""
+}
+
+func (x *Restriction) GetOf() string {
+	if x != nil {
+		return x.Of
+	}
+	return ""
+}
+
+func (x *Restriction) GetLacks() []string {
+	if x != nil {
+		return x.Lacks
+	}
+	return nil
+}
+
 var File_replica_proto protoreflect.FileDescriptor
 
 const file_replica_proto_rawDesc = "" +
 	"\n" +
 	"\rreplica.proto\x12\x13septum.xds.v1alpha1\x1a\fseptum.proto\"\x0f\n" +
-	"\rFollowRequest\"\xb5\x02\n" +
+	"\rFollowRequest\"\xf9\x02\n" +
 	"\tNodeState\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x1c\n" +
 	"\tconnected\x18\x02 \x01(\bR\tconnected\x12\x19\n" +
@@ -162,10 +233,15 @@ const file_replica_proto_rawDesc = "" +
 	"\arefused\x18\x04 \x03(\v2+.septum.xds.v1alpha1.NodeState.RefusedEntryR\arefused\x127\n" +
 	"\x06report\x18\x05 \x01(\v2\x1f.septum.xds.v1alpha1.NodeReportR\x06report\x12\x1f\n" +
 	"\vreported_ms\x18\x06 \x01(\x03R\n" +
-	"reportedMs\x1a:\n" +
+	"reportedMs\x12B\n" +
+	"\vrestriction\x18\a \x01(\v2 .septum.xds.v1alpha1.RestrictionR\vrestriction\x1a:\n" +
 	"\fRefusedEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x012`\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"M\n" +
+	"\vRestriction\x12\x18\n" +
+	"\aversion\x18\x01 \x01(\tR\aversion\x12\x0e\n" +
+	"\x02of\x18\x02 \x01(\tR\x02of\x12\x14\n" +
+	"\x05lacks\x18\x03 \x03(\tR\x05lacks2`\n" +
 	"\x0eReplicaService\x12N\n" +
 	"\x06Follow\x12\".septum.xds.v1alpha1.FollowRequest\x1a\x1e.septum.xds.v1alpha1.NodeState0\x01B+Z)github.com/septum-dev/septum/xds/septumpbb\x06proto3"
 
@@ -181,23 +257,25 @@ func file_replica_proto_rawDescGZIP() []byte {
 	return file_replica_proto_rawDescData
 }
 
-var file_replica_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_replica_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
 var file_replica_proto_goTypes = []any{
 	(*FollowRequest)(nil), // 0: septum.xds.v1alpha1.FollowRequest
 	(*NodeState)(nil),     // 1: septum.xds.v1alpha1.NodeState
-	nil,                   // 2: septum.xds.v1alpha1.NodeState.RefusedEntry
-	(*NodeReport)(nil),    // 3: septum.xds.v1alpha1.NodeReport
+	(*Restriction)(nil),   // 2: septum.xds.v1alpha1.Restriction
+	nil,                   // 3: septum.xds.v1alpha1.NodeState.RefusedEntry
+	(*NodeReport)(nil),    // 4: septum.xds.v1alpha1.NodeReport
 }
 var file_replica_proto_depIdxs = []int32{
-	2, // 0: septum.xds.v1alpha1.NodeState.refused:type_name -> septum.xds.v1alpha1.NodeState.RefusedEntry
-	3, // 1: septum.xds.v1alpha1.NodeState.report:type_name -> septum.xds.v1alpha1.NodeReport
-	0, // 2: septum.xds.v1alpha1.ReplicaService.Follow:input_type -> septum.xds.v1alpha1.FollowRequest
-	1, // 3: septum.xds.v1alpha1.ReplicaService.Follow:output_type -> septum.xds.v1alpha1.NodeState
-	3, // [3:4] is the sub-list for method output_type
-	2, // [2:3] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	3, // 0: septum.xds.v1alpha1.NodeState.refused:type_name -> septum.xds.v1alpha1.NodeState.RefusedEntry
+	4, // 1: septum.xds.v1alpha1.NodeState.report:type_name -> septum.xds.v1alpha1.NodeReport
+	2, // 2: septum.xds.v1alpha1.NodeState.restriction:type_name -> septum.xds.v1alpha1.Restriction
+	0, // 3: septum.xds.v1alpha1.ReplicaService.Follow:input_type -> septum.xds.v1alpha1.FollowRequest
+	1, // 4: septum.xds.v1alpha1.ReplicaService.Follow:output_type -> septum.xds.v1alpha1.NodeState
+	4, // [4:5] is the sub-list for method output_type
+	3, // [3:4] is the sub-list for method input_type
+	3, // [3:3] is the sub-list for extension type_name
+	3, // [3:3] is the sub-list for extension extendee
+	0, // [0:3] is the sub-list for field type_name
 }
 
 func init() { file_replica_proto_init() }
@@ -212,7 +290,7 @@ func file_replica_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_replica_proto_rawDesc), len(file_replica_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   3,
+			NumMessages:   4,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

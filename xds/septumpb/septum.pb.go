@@ -41,7 +41,10 @@ type NodeResource struct {
 	//	*NodeResource_Class
 	//	*NodeResource_Checkpoint
 	//	*NodeResource_Secret
-	Resource      isNodeResource_Resource `protobuf_oneof:"resource"`
+	Resource isNodeResource_Resource `protobuf_oneof:"resource"`
+	// needs are the features that a node must know to judge by the resource. A node that does
+	// not know one of them refuses the resource, as it does with one of unknown fields.
+	Needs         []string `protobuf:"bytes,12,rep,name=needs,proto3" json:"needs,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -124,6 +127,13 @@ func (x *NodeResource) GetSecret() *Secret {
 		if x, ok := x.Resource.(*NodeResource_Secret); ok {
 			return x.Secret
 		}
+	}
+	return nil
+}
+
+func (x *NodeResource) GetNeeds() []string {
+	if x != nil {
+		return x.Needs
 	}
 	return nil
 }
@@ -3231,7 +3241,7 @@ var File_septum_proto protoreflect.FileDescriptor
 
 const file_septum_proto_rawDesc = "" +
 	"\n" +
-	"\fseptum.proto\x12\x13septum.xds.v1alpha1\"\xb9\x02\n" +
+	"\fseptum.proto\x12\x13septum.xds.v1alpha1\"\xcf\x02\n" +
 	"\fNodeResource\x12;\n" +
 	"\bendpoint\x18\x01 \x01(\v2\x1d.septum.xds.v1alpha1.EndpointH\x00R\bendpoint\x122\n" +
 	"\x05table\x18\x02 \x01(\v2\x1a.septum.xds.v1alpha1.TableH\x00R\x05table\x122\n" +
@@ -3240,7 +3250,8 @@ const file_septum_proto_rawDesc = "" +
 	"checkpoint\x18\x04 \x01(\v2\x1f.septum.xds.v1alpha1.CheckpointH\x00R\n" +
 	"checkpoint\x125\n" +
 	"\x06secret\x18\n" +
-	" \x01(\v2\x1b.septum.xds.v1alpha1.SecretH\x00R\x06secretB\n" +
+	" \x01(\v2\x1b.septum.xds.v1alpha1.SecretH\x00R\x06secret\x12\x14\n" +
+	"\x05needs\x18\f \x03(\tR\x05needsB\n" +
 	"\n" +
 	"\bresource\"\xdd\x01\n" +
 	"\x0fClusterResource\x128\n" +

@@ -68,9 +68,12 @@ func (s Set) message() *septumpb.ProxyClasses {
 	return out
 }
 
-// read is the way back. A class of a kind that this proxy does not know is refused.
+// read is the way back. A set with a field or a kind of class that this proxy does not know is refused.
 func read(in *septumpb.ProxyClasses) (Set, error) {
 	var set Set
+	if err := wire.Known(in.ProtoReflect()); err != nil {
+		return Set{}, err
+	}
 	ports := map[uint32]bool{}
 	for i, c := range in.GetClasses() {
 		class, err := wire.ReadClass(c.GetClass())

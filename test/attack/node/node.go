@@ -246,10 +246,11 @@ type reports struct {
 // Connected and those below it are [xds.Observer]'s.
 func (*reports) Connected(string) {}
 
-func (*reports) Disconnected(string)         {}
-func (*reports) Acked(string, string, error) {}
-func (*reports) Pushed(string, string, int)  {}
-func (*reports) Silent(string)               {}
+func (*reports) Disconnected(string)                {}
+func (*reports) Acked(string, string, error)        {}
+func (*reports) Pushed(string, string, int)         {}
+func (*reports) Silent(string)                      {}
+func (*reports) Restricted(string, xds.Restriction) {}
 
 func (r *reports) Reported(_ string, report *septumpb.NodeReport) {
 	r.mu.Lock()
