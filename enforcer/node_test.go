@@ -199,7 +199,7 @@ func (n *node) start(ns *nstest.NS, name string, args ...string) *process {
 	n.t.Cleanup(func() {
 		p.kill(syscall.SIGTERM)
 		if n.t.Failed() {
-			n.t.Logf("log of %s:\n%s", filepath.Base(name), p.log)
+			n.t.Logf("log of %s, its last lines:\n%s", filepath.Base(name), nstest.LastLines(p.log.String()))
 		}
 	})
 	return p

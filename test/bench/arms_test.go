@@ -40,8 +40,8 @@ type bench struct {
 	// nodesEnvoy is the process of the node's Envoy.
 	nodesEnvoy int
 	figures    []figure
-	// same is direct beside itself: how much noise there is.
-	same interval
+	// controls say how much noise there is.
+	controls []control
 	// raw gets each sample; nil drops them.
 	raw *os.File
 }

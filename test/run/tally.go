@@ -69,9 +69,26 @@ func (t *tally) line(text string) {
 	case "pass", "skip", "fail":
 		t.ended[n] = e.Action
 		if e.Action == "fail" && e.Test != "" {
-			t.show("--- FAIL " + n.String() + "\n" + t.text(n))
+			t.show("--- FAIL " + n.String() + "\n" + lastLines(t.text(n)))
 		}
 	}
+}
+
+// shownLines is how much is shown of what a test has printed: the logs of a whole node are in the
+// part's log, with everything else.
+const shownLines = 60
+
+// lastLines are the last lines of a text, and how many there are before them.
+func lastLines(text string) string {
+	lines := strings.SplitAfter(text, "\n")
+	if lines[len(lines)-1] == "" {
+		lines = lines[:len(lines)-1]
+	}
+	if len(lines) <= shownLines {
+		return text
+	}
+	left := len(lines) - shownLines
+	return fmt.Sprintf("(%d lines before these are in the part's log)\n", left) + strings.Join(lines[left:], "")
 }
 
 func write[K comparable](to map[K]*strings.Builder, key K, text string) {
@@ -99,7 +116,7 @@ func (t *tally) finish() counts {
 	c := t.count()
 	for _, n := range slices.SortedFunc(maps.Keys(t.ended), compare) {
 		if n.test == "" && slices.Contains(c.failures, n.String()) {
-			t.show("--- FAIL " + n.String() + "\n" + t.text(n))
+			t.show("--- FAIL " + n.String() + "\n" + lastLines(t.text(n)))
 		}
 	}
 	return c

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -87,6 +88,21 @@ func TestTally(t *testing.T) {
 				t.Errorf("shown %q, want it to hold %q", shown.String(), tt.shown)
 			}
 		})
+	}
+}
+
+// A test that has printed much is shown with its last lines only.
+func TestLastLines(t *testing.T) {
+	var long strings.Builder
+	for i := range 165_000 {
+		fmt.Fprintf(&long, "line %d\n", i)
+	}
+	got := lastLines(long.String())
+	if n := strings.Count(got, "\n"); n != shownLines+1 || !strings.HasSuffix(got, "line 164999\n") || !strings.HasPrefix(got, "(164940 lines before") {
+		t.Errorf("%d lines are shown: %q", n, got)
+	}
+	if got := lastLines("a\nb\n"); got != "a\nb\n" {
+		t.Errorf("of two lines are shown %q", got)
 	}
 }
 

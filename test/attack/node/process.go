@@ -36,7 +36,7 @@ func (n *Node) Start(ns *nstest.NS, name string, args ...string) *Process {
 	n.t.Cleanup(func() {
 		p.Kill(syscall.SIGTERM)
 		if n.t.Failed() {
-			n.t.Logf("log of %s:\n%s", filepath.Base(name), p.log)
+			n.t.Logf("log of %s, its last lines:\n%s", filepath.Base(name), nstest.LastLines(p.log.String()))
 		}
 	})
 	return p
