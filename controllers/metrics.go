@@ -21,6 +21,12 @@ type metrics struct {
 	statusWrites   *prometheus.CounterVec
 }
 
+// RegisterMetrics registers the operator's metrics, for who lists or draws them.
+func RegisterMetrics(r prometheus.Registerer) error {
+	_, err := newMetrics(r)
+	return err
+}
+
 func newMetrics(registry prometheus.Registerer) (*metrics, error) {
 	m := &metrics{
 		compileSeconds: prometheus.NewHistogram(prometheus.HistogramOpts{

@@ -62,7 +62,7 @@ func run(ctx context.Context, log logr.Logger, o options) error {
 	registry := prometheus.NewRegistry()
 	metrics, hubble := enforcer.NewMetrics(registry), flow.NewMetrics(registry, time.Now)
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		envoy.NewStats(o.adminSocket()))
+		envoy.NewStats(o.adminSocket(), o.maxHeap))
 	starts := make(chan *cni.Pod)
 	proxies, changed := make(chan *launch.Proxy), make(chan struct{}, 1)
 	lookups := make(chan enforcer.Lookup, eventRoom)

@@ -24,16 +24,24 @@ const (
 type Stats struct {
 	client *http.Client
 	up     *prometheus.Desc
+	limit  prometheus.Gauge
 	// by are the descriptions by Envoy's names.
 	by map[string]*prometheus.Desc
 }
 
-// NewStats asks the Envoy whose admin socket is at that path.
-func NewStats(socket string) *Stats {
+// NewStats asks the Envoy whose admin socket is at that path, and which refuses requests when
+// its heap is as large as maxHeap; 0 is what [Bootstrap] makes of it.
+func NewStats(socket string, maxHeap uint64) *Stats {
 	desc := func(name, help string) *prometheus.Desc {
 		return prometheus.NewDesc("septum_envoy_"+name, help, nil, nil)
 	}
+	limit := prometheus.NewGauge(prometheus.GaugeOpts{Name: "septum_envoy_heap_limit_bytes", Help: "The heap at which Envoy refuses new requests."})
+	if maxHeap == 0 {
+		maxHeap = defaultHeap
+	}
+	limit.Set(float64(maxHeap))
 	return &Stats{
+		limit: limit,
 		client: &http.Client{Timeout: statsTimeout, Transport: &http.Transport{
 			DisableKeepAlives: true,
 			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -53,6 +61,7 @@ func NewStats(socket string) *Stats {
 // Describe is a [prometheus.Collector]'s.
 func (s *Stats) Describe(out chan<- *prometheus.Desc) {
 	out <- s.up
+	out <- s.limit.Desc()
 	for _, d := range s.by {
 		out <- d
 	}
@@ -66,6 +75,7 @@ func (s *Stats) Collect(out chan<- prometheus.Metric) {
 		up = 0
 	}
 	out <- prometheus.MustNewConstMetric(s.up, prometheus.GaugeValue, up)
+	out <- s.limit
 	for name, value := range values {
 		if d := s.by[name]; d != nil {
 			out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value)

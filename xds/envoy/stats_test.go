@@ -13,7 +13,7 @@ func TestStats(t *testing.T) {
 	e := startEnvoy(t, echo(t, nil))
 	// Envoy counts its memory every few seconds.
 	waitFor(t, "Envoy's memory", func() bool {
-		values, err := NewStats(e.admin).ask()
+		values, err := NewStats(e.admin, 0).ask()
 		return err == nil && values["server.memory_heap_size"] > 1<<20
 	})
 	for _, tt := range []struct {
@@ -21,11 +21,11 @@ func TestStats(t *testing.T) {
 		up     float64
 		want   []string
 	}{
-		{e.admin, 1, []string{"septum_envoy_allocated_bytes", "septum_envoy_connections", "septum_envoy_heap_bytes", "septum_envoy_up", "septum_envoy_uptime_seconds"}},
-		{filepath.Join(t.TempDir(), "none"), 0, []string{"septum_envoy_up"}},
+		{e.admin, 1, []string{"septum_envoy_allocated_bytes", "septum_envoy_connections", "septum_envoy_heap_bytes", "septum_envoy_heap_limit_bytes", "septum_envoy_up", "septum_envoy_uptime_seconds"}},
+		{filepath.Join(t.TempDir(), "none"), 0, []string{"septum_envoy_heap_limit_bytes", "septum_envoy_up"}},
 	} {
 		registry := prometheus.NewPedanticRegistry()
-		registry.MustRegister(NewStats(tt.socket))
+		registry.MustRegister(NewStats(tt.socket, 5<<20))
 		families, err := registry.Gather()
 		if err != nil {
 			t.Fatal(err)
