@@ -44,13 +44,19 @@ type Metrics struct {
 	datapath      datapathMetrics
 	repairsTotal  *prometheus.CounterVec
 
-	registry *prometheus.Registry
+	registry Registry
 	beaten   atomic.Int64
 	ready    atomic.Bool
 }
 
+// Registry is what metrics are registered with and served from, as [prometheus.Registry] is.
+type Registry interface {
+	prometheus.Registerer
+	prometheus.Gatherer
+}
+
 // NewMetrics registers the enforcer's metrics.
-func NewMetrics(r *prometheus.Registry) *Metrics {
+func NewMetrics(r Registry) *Metrics {
 	gauge := func(name, help string) prometheus.Gauge {
 		return prometheus.NewGauge(prometheus.GaugeOpts{Namespace: "septum", Subsystem: "enforcer", Name: name, Help: help})
 	}
