@@ -173,7 +173,7 @@ func TestChoose(t *testing.T) {
 	}{
 		"what a part needs comes with it":    {[]string{"kernel"}, "deps envoy kafka kernel"},
 		"tests that only come before do not": {[]string{"e2e"}, "deps binaries envoy hubble images e2e"},
-		"the order is that of the parts":     {[]string{"lint", "unit"}, "deps unit lint"},
+		"the order is that of the parts":     {[]string{"lint", "unit"}, "deps prometheus unit lint"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			chosen, err := choose(parts(), tt.names)
