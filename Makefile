@@ -76,8 +76,18 @@ build: ## The programs, in build/bin
 	  echo "build/bin/septum-$$program"; \
 	  CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w' -o $(OUT)/bin/septum-$$program ./cmd/$$program || exit 1; \
 	done
+	@$(MAKE) plugin
+
+.PHONY: plugin
+plugin: ## The kubectl plugin, in build/bin: put it and kubectl_complete-septum into PATH
+	@mkdir -p $(OUT)/bin
 	@echo build/bin/kubectl-septum
-	@CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w' -o $(OUT)/bin/kubectl-septum ./cmd/kubectl-septum
+	@CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(TAG)' -o $(OUT)/bin/kubectl-septum ./cmd/kubectl-septum
+	@install -m 0755 cmd/kubectl-septum/kubectl_complete-septum $(OUT)/bin/
+
+.PHONY: krew
+krew: ## The kubectl plugin for all platforms, and Krew's manifest, in build/krew (VERSION=v1.2.3)
+	@hack/krew.sh $(VERSION)
 
 .PHONY: images
 images: ## The container images, in build/images (TAG=dev, IMAGES=name,…)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/septum-dev/septum/enforcer/launch"
@@ -12,6 +13,7 @@ import (
 	"github.com/septum-dev/septum/enforcer/proxyns"
 	"github.com/septum-dev/septum/policy"
 	"github.com/septum-dev/septum/xds"
+	"github.com/septum-dev/septum/xds/septumpb"
 )
 
 // Intervals of the loop.
@@ -51,7 +53,9 @@ type Enforcer struct {
 	// problems that are not about one pod, by reason.
 	problems map[string]string
 	reported []byte
-	ticks    int
+	// latest is what reported says, for other goroutines.
+	latest atomic.Pointer[septumpb.NodeReport]
+	ticks  int
 }
 
 // inForce is what the data path holds.

@@ -28,8 +28,12 @@ func (e *Enforcer) report() {
 		return
 	}
 	e.reported = text
+	e.latest.Store(r)
 	e.config.Source.Report(r)
 }
+
+// LastReport is what the operator was told last; nil before that. Any goroutine may call it.
+func (e *Enforcer) LastReport() *septumpb.NodeReport { return e.latest.Load() }
 
 func (e *Enforcer) proxyReady() bool {
 	return e.proxy.attached && e.config.Proxy.Ready() && e.config.Own.Ready()

@@ -135,6 +135,15 @@ func (c *Client) Report(report *septumpb.NodeReport) {
 	}
 }
 
+// CertificateEnds is when the node's certificate does; zero while it has none.
+func (c *Client) CertificateEnds() time.Time {
+	shown := c.shown.Load()
+	if shown == nil || shown.pair.Leaf == nil {
+		return time.Time{}
+	}
+	return shown.pair.Leaf.NotAfter
+}
+
 func (c *Client) lastReport() *septumpb.NodeReport {
 	c.reportMu.Lock()
 	defer c.reportMu.Unlock()

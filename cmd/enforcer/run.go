@@ -98,7 +98,8 @@ func run(ctx context.Context, log logr.Logger, o options) error {
 		},
 		OnChange: func() { notify(proxyChanged) },
 	})
-	flows, err := flow.New(flow.Config{Node: o.node, Room: o.flowRoom, Queries: o.flowQueries, Version: "septum", Metrics: hubble})
+	said := &sayer{options: o, client: client}
+	flows, err := flow.New(flow.Config{Node: o.node, Room: o.flowRoom, Queries: o.flowQueries, Version: "septum", Metrics: hubble, Facts: said.facts})
 	if err != nil {
 		return err
 	}
@@ -119,6 +120,7 @@ func run(ctx context.Context, log logr.Logger, o options) error {
 	if err != nil {
 		return err
 	}
+	said.loop.Store(loop)
 	sockets, err := listen(o)
 	if err != nil {
 		return err

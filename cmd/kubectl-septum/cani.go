@@ -23,7 +23,7 @@ address; for TCP, UDP and SCTP the method is "connect". The exit status is 0 if 
   kubectl septum can-i pod/frontend get http://backend/data -H "Authorization: Bearer $TOKEN"
   kubectl septum can-i demo/frontend connect tcp://db.demo:5432
   kubectl septum can-i -f policies/ demo/frontend post grpc://api.demo:9000/shop.Cart/Add`,
-		Args: cobra.ExactArgs(3),
+		Args: cobra.ExactArgs(3), ValidArgsFunction: src.completePods,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			parsed, err := parseHeaders(headers)
 			if err != nil {

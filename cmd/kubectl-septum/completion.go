@@ -1,6 +1,9 @@
 package main
 
 import (
+	"slices"
+	"strings"
+
 	"github.com/spf13/cobra"
 
 	"github.com/septum-dev/septum/relay/text"
@@ -18,4 +21,39 @@ func completeFlows(cmd *cobra.Command) {
 			panic(err) // a flag of that name is not there: every use of the program would end here
 		}
 	}
+}
+
+// completePolicies completes the name of a policy, of the files or of the cluster.
+func (s *source) completePolicies(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	objects, err := s.objects(cmd.Context())
+	if err != nil || len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	var out []string
+	for _, p := range objects.Policies {
+		if p.GetNamespace() == "" || p.GetNamespace() == s.namespace() {
+			out = append(out, p.GetName())
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out), cobra.ShellCompDirectiveNoFileComp
+}
+
+// completePods completes a pod or a workload of the namespace.
+func (s *source) completePods(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	objects, err := s.objects(cmd.Context())
+	if err != nil || len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	seen := map[string]bool{}
+	var out []string
+	for _, e := range newWorld(objects).snapshot.Endpoints {
+		pod, ok := strings.CutPrefix(e.Key, s.namespace()+"/")
+		for _, name := range []string{"pod/" + pod, "workload/" + e.Workload} {
+			if ok && name != "workload/" && !seen[name] {
+				seen[name], out = true, append(out, name)
+			}
+		}
+	}
+	return out, cobra.ShellCompDirectiveNoFileComp
 }

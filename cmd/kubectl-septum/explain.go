@@ -20,7 +20,7 @@ func explainCommand(src *source) *cobra.Command {
 
 POLICY is a name, namespace/name or kind/name. What the policy's text has wrong is named, and is closed.`,
 		Example: "  kubectl septum explain allow-get-data\n  kubectl septum explain -f policies/ ciliumnetworkpolicy/allow-get-data",
-		Args:    cobra.ExactArgs(1),
+		Args:    cobra.ExactArgs(1), ValidArgsFunction: src.completePolicies,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			objects, err := src.objects(cmd.Context())
 			if err != nil {

@@ -11,10 +11,13 @@ import (
 	"k8s.io/cli-runtime/pkg/genericiooptions"
 )
 
+// version is what the program says it is.
+var version = "dev" //nolint:gochecknoglobals // the linker sets it
+
 func main() {
 	streams := genericiooptions.IOStreams{In: os.Stdin, Out: os.Stdout, ErrOut: os.Stderr}
 	if err := newCommand(streams).Execute(); err != nil {
-		if !errors.Is(err, errDenied) { // which has been said
+		if !errors.Is(err, errDenied) && !errors.Is(err, errUnwell) { // which has been said
 			fmt.Fprintln(os.Stderr, "error: "+err.Error())
 		}
 		os.Exit(1)
@@ -29,6 +32,7 @@ func commandFor(streams genericiooptions.IOStreams, src *source) *cobra.Command 
 	root := &cobra.Command{
 		Use:           "kubectl-septum",
 		Short:         "Ask what Septum's and Cilium's network policies mean",
+		Version:       version,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl septum"},
@@ -37,6 +41,6 @@ func commandFor(streams genericiooptions.IOStreams, src *source) *cobra.Command 
 	root.SetOut(streams.Out)
 	root.SetErr(streams.ErrOut)
 	src.flags(root.PersistentFlags())
-	root.AddCommand(canICommand(src), explainCommand(src), lintCommand(src), testCommand(src), statusCommand(src), flowsCommand(src), suggestCommand(src))
+	root.AddCommand(canICommand(src), explainCommand(src), lintCommand(src), testCommand(src), statusCommand(src), flowsCommand(src), suggestCommand(src), doctorCommand(src))
 	return root
 }

@@ -57,6 +57,9 @@ func TestOutput(t *testing.T) {
 		"test-unknown-key": "test -f testdata/shop -f testdata/unknown.yaml",
 		"test-none":        "test -f testdata/shop",
 		"status-files":     "status -f testdata/shop",
+		"complete-policy":  "__complete explain -f testdata/shop -n demo ca",
+		"complete-pod":     "__complete can-i -f testdata/shop -n demo p",
+		"complete-flag":    "__complete flows --verdict D",
 	} {
 		t.Run(name, func(t *testing.T) {
 			golden(t, name, "$ kubectl septum "+args+"\n"+run(strings.Fields(args)...))

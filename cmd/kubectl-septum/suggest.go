@@ -47,7 +47,7 @@ Only pods that a policy selects have flows of their own. To learn about one that
 		Example: `  kubectl septum suggest deployment/backend -n demo > policy.yaml
   kubectl septum suggest deployment/backend -n demo --watch 10m
   kubectl septum flows --all -o json > flows.json; kubectl septum suggest demo/backend --flows flows.json -f manifests/`,
-		Args: cobra.ExactArgs(1),
+		Args: cobra.ExactArgs(1), ValidArgsFunction: src.completePods,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			namespace, name, err := workloadOf(args[0], src.namespace())
 			if err != nil {

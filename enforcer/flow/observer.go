@@ -86,6 +86,19 @@ func (o observer) GetNodes(context.Context, *observerpb.GetNodesRequest) (*obser
 	}}}, nil
 }
 
+// GetAgentEvents says what is so on the node now.
+func (o observer) GetAgentEvents(_ *observerpb.GetAgentEventsRequest, conn grpc.ServerStreamingServer[observerpb.GetAgentEventsResponse]) error {
+	c := o.recorder.config
+	if c.Facts == nil {
+		return nil
+	}
+	event, err := c.Facts().Event(c.Node)
+	if err != nil {
+		return status.Error(codes.Internal, err.Error())
+	}
+	return conn.Send(event)
+}
+
 // GetNamespaces returns the namespaces of the flows that are kept, of the last hour.
 func (o observer) GetNamespaces(context.Context, *observerpb.GetNamespacesRequest) (*observerpb.GetNamespacesResponse, error) {
 	type place struct{ cluster, namespace string }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/septum-dev/septum/policy"
+	"github.com/septum-dev/septum/relay/facts"
 )
 
 // DefaultRoom is how many flows are kept.
@@ -26,6 +27,8 @@ type Config struct {
 	Version string
 	// Metrics count the flows; nil counts nothing.
 	Metrics *Metrics
+	// Facts say what is so on the node now; nil says nothing. Any goroutine calls it.
+	Facts func() facts.Node
 	// Now is the clock; time.Now if it is nil.
 	Now func() time.Time
 }

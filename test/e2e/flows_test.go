@@ -125,6 +125,41 @@ func (c cluster) relay(t *testing.T) func(args ...string) (string, error) {
 	}
 }
 
+// TestDoctor has nothing wrong found in the cluster, then what is broken, and where.
+func TestDoctor(t *testing.T) {
+	c := here()
+	within(t, time.Minute, func() string {
+		out, err := c.plugin(t, "doctor")
+		if err != nil || !strings.Contains(out, "on 2 nodes, of which 2 answered") {
+			return out
+		}
+		return ""
+	})
+	const crd = "l7networkpolicies.septum.dev"
+	version := c.kubectl(t, "get", "crd", crd, "-o", `jsonpath={.metadata.labels.app\.kubernetes\.io/version}`)
+	label := func(v string) { c.kubectl(t, "label", "--overwrite", "crd", crd, "app.kubernetes.io/version="+v) }
+	t.Cleanup(func() { label(version) })
+	label("0.0.1")
+	out, err := c.plugin(t, "doctor")
+	if err == nil || !strings.Contains(out, `wrong: CRD `+crd+`: it is of version "0.0.1"`) {
+		t.Errorf("with a CRD of another version it says (%v)\n%s", err, out)
+	}
+	label(version)
+	// A node without a proxy: the DaemonSet is kept off it.
+	c.kubectl(t, "-n", "septum-system", "patch", "daemonset", "septum-proxy", "--type=merge", "-p", `{"spec":{"template":{"spec":{"nodeSelector":{"kubernetes.io/hostname":"node1"}}}}}`)
+	t.Cleanup(func() {
+		c.kubectl(t, "-n", "septum-system", "patch", "daemonset", "septum-proxy", "--type=json", "-p", `[{"op":"remove","path":"/spec/template/spec/nodeSelector/kubernetes.io~1hostname"}]`)
+		c.kubectl(t, "-n", "septum-system", "rollout", "status", "daemonset", "septum-proxy", "--timeout=120s")
+	})
+	within(t, time.Minute, func() string {
+		out, err := c.plugin(t, "doctor")
+		if err == nil || !strings.Contains(out, "wrong: node node2: its proxy does not have what is in force") {
+			return out
+		}
+		return ""
+	})
+}
+
 // plugin is kubectl-septum for the cluster under test.
 func (c cluster) plugin(t *testing.T, args ...string) (string, error) {
 	t.Helper()
@@ -135,6 +170,9 @@ func (c cluster) plugin(t *testing.T, args ...string) (string, error) {
 	config := regexp.MustCompile(`KUBECONFIG=['"]?([^'"\s;]+)`).FindStringSubmatch(string(out))
 	if config == nil {
 		t.Fatalf("the cluster's environment is %s", out)
+	}
+	if out, err := c.command(t.Context(), "make", "--no-print-directory", "plugin").CombinedOutput(); err != nil {
+		t.Fatalf("build the plugin: %v\n%s", err, out)
 	}
 	cmd := c.command(t.Context(), filepath.Join(c.root, "build/bin/kubectl-septum"), append(args, "--kubeconfig", config[1])...)
 	text, err := cmd.CombinedOutput()
