@@ -34,6 +34,10 @@ help: ## Print this help
 demo: deps ## A two-node cluster on this machine with Septum, and the sample policy shown at work (root)
 	@test/demo/demo.sh
 
+.PHONY: demo-kafka
+demo-kafka: deps-test ## The same cluster with a Kafka broker, and a policy on its topics shown at work (root)
+	@test/demo/demo.sh kafka
+
 .PHONY: demo-down
 demo-down: ## End the demo's cluster and remove everything it made (root)
 	@test/cluster/cluster down

@@ -111,6 +111,7 @@ func (d debian) files(b *builder) (tree, error) {
 	}
 	certificates(t)
 	alternatives(t)
+	java(t)
 	return t, nil
 }
 

@@ -4,8 +4,10 @@ import v1 "github.com/google/go-containerregistry/pkg/v1"
 
 // Image is what one image is made of.
 type Image struct {
-	Name   string
-	Title  string
+	Name  string
+	Title string
+	// Apart says that the image is built only if it is asked for by its name.
+	Apart  bool
 	Parts  []part
 	Config v1.Config
 }
@@ -75,6 +77,22 @@ func images() []Image {
 				},
 			},
 			Config: v1.Config{User: rootUser, Cmd: []string{"/bin/sleep", "infinity"}, Env: []string{systemPath, "LANG=C.UTF-8"}},
+		},
+		{
+			Name:  "septum-kafka",
+			Title: "A Kafka broker, for the demo and the tests",
+			Apart: true,
+			Parts: []part{
+				base{},
+				debian{Packages: []string{"openjdk-17-jre-headless"}},
+				kafka{Path: "/opt/kafka"},
+			},
+			Config: v1.Config{
+				User: operatorUser, Env: []string{systemPath},
+				Entrypoint: []string{"/usr/bin/java", "-Xmx256m", "-Xms64m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
+					"-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", "/opt/kafka/*"},
+				Cmd: []string{"kafka.Kafka", "/etc/kafka/server.properties"},
+			},
 		},
 	}
 }

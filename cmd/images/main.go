@@ -36,7 +36,7 @@ func run() error {
 	}
 	out := flag.String("out", "build/images", "directory for the archives")
 	bin := flag.String("bin", "build/bin", "directory for the Go programs")
-	only := flag.String("only", "", "comma-separated names of the images to build (default: all)")
+	only := flag.String("only", "", "comma-separated names of the images to build (default: all but septum-kafka)")
 	tag := flag.String("tag", "dev", "tag of the images")
 	push := flag.String("push", "", "registry and path to push the images to, such as registry.example/septum")
 	list := flag.Bool("list", false, "print the names of the images and exit")
@@ -68,10 +68,10 @@ func run() error {
 	return nil
 }
 
-// choose keeps the images that the comma-separated names say, or all of them.
+// choose keeps the images that the comma-separated names say, or all that are not apart.
 func choose(all []Image, names string) ([]Image, error) {
 	if names == "" {
-		return all, nil
+		return slices.DeleteFunc(all, func(img Image) bool { return img.Apart }), nil
 	}
 	var chosen []Image
 	for name := range strings.SplitSeq(names, ",") {

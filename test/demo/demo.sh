@@ -4,6 +4,8 @@
 #
 #   test/demo/demo.sh          bring everything up, show it, and leave it up
 #   test/demo/demo.sh install  bring everything up, without the show (the e2e tests use it)
+#   test/demo/demo.sh kafka    bring everything up with a Kafka broker, show that, and leave it up
+#   test/demo/demo.sh kafka-install  add the broker to what is up (the e2e tests use it)
 #   test/demo/demo.sh diagnose print pods, events and the ends of Septum's logs
 #   test/demo/demo.sh down     remove everything
 set -euo pipefail
@@ -12,7 +14,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$here/../.." && pwd)
 cluster=$root/test/cluster/cluster
 images=$root/build/images
-for part in messages install show; do
+for part in messages install show kafka; do
   # shellcheck source=/dev/null
   . "$here/lib/$part.sh"
 done
@@ -24,10 +26,17 @@ case ${1:-show} in
     next_steps
     ;;
   install) install ;;
+  kafka)
+    install
+    kafka_install
+    kafka_show
+    kafka_next_steps
+    ;;
+  kafka-install) kafka_install ;;
   diagnose)
     eval "$("$cluster" env)"
     diagnose
     ;;
   down) "$cluster" down ;;
-  *) fail "there is no command $1; use: install, diagnose, down, or nothing" ;;
+  *) fail "there is no command $1; use: install, kafka, kafka-install, diagnose, down, or nothing" ;;
 esac

@@ -85,7 +85,7 @@ flows() {
 
 # remove_policies begins from no policy of the demo, also after a run before.
 remove_policies() {
-  kubectl -n demo delete ciliumnetworkpolicy,l7networkpolicy allow-get-products egress-by-name --ignore-not-found >/dev/null
+  kubectl -n demo delete ciliumnetworkpolicy,l7networkpolicy allow-get-products egress-by-name kafka-orders --ignore-not-found >/dev/null
   local others
   others=$(kubectl -n demo get ciliumnetworkpolicy,l7networkpolicy -o name 2>/dev/null)
   [ -z "$others" ] || fail "namespace demo has policies of yours, which change what is shown here: $(echo $others)"
