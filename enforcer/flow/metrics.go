@@ -24,6 +24,7 @@ type Metrics struct {
 	http                                httpMetrics
 	grpc                                *series
 	dns                                 dnsMetrics
+	kafka                               kafkaMetrics
 	denials                             denialMetrics
 	lost                                *prometheus.CounterVec
 }
@@ -41,6 +42,7 @@ func NewMetrics(r prometheus.Registerer, now func() time.Time) *Metrics {
 		http:    newHTTPMetrics(),
 		grpc:    counters("septum", "grpc_requests_total", "gRPC requests that ended, by the status of their answer; none if there was no status.", "status", "verdict", "reporter"),
 		dns:     newDNSMetrics(),
+		kafka:   newKafkaMetrics(),
 		denials: newDenialMetrics(),
 	}
 	m.lost = prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -54,7 +56,7 @@ func (m *Metrics) all() []*series {
 	return []*series{
 		m.flows, m.drops, m.verdicts, m.icmp, m.flags, m.grpc,
 		m.http.started, m.http.requests, m.http.durations,
-		m.dns.queries, m.dns.responses, m.dns.types, m.dns.durations,
+		m.dns.queries, m.dns.responses, m.dns.types, m.dns.durations, m.kafka.requests,
 		m.denials.total, m.denials.first, m.denials.last,
 	}
 }
@@ -115,6 +117,9 @@ func (m *Metrics) observe(c converter, parts []part) {
 	}
 	if e.DNS != nil {
 		m.dns.observe(e, at)
+	}
+	if e.Kafka != nil {
+		m.kafka.observe(e, at)
 	}
 	direction := strings.ToLower(trafficDirection(e.Direction).String())
 	if e.Verdict == policy.Denied {

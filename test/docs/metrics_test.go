@@ -155,7 +155,7 @@ the operator on port 8080, under /metrics; both also have Go's own and those of 
   empty labels. Histograms have no pods. The reporter is "server" for what an ingress policy judged, "client" for egress.
 - **Bounds.** Each metric has at most 10,000 series on a node; what comes after them is counted with "other" in all
   labels. Methods, ICMP types, DNS types and codes that are not common are "other"; of the ports that a pod
-  was denied, 32 are told apart. Five minutes after a pod or workload is gone, its series are.
+  was denied, 32 are told apart, and of Kafka's topics the first 1,000 that are allowed and 100 that are denied. Five minutes after a pod or workload is gone, its series are.
 - **Requests are counted when they are made** in septum_http_requests_started_total: when they end, or after 10 seconds
   if they go on (Envoy's access log tells of open requests every 10 seconds). hubble_http_requests_total counts them
   when they end, as Hubble does. The difference are those that are open.

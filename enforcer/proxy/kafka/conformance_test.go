@@ -5,13 +5,11 @@ import (
 	"encoding/binary"
 	"io"
 	"net"
-	"reflect"
 	"slices"
 	"testing"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kmsg"
-
+	"github.com/septum-dev/septum/enforcer/proxy/kafka/kafkatest"
 	"github.com/septum-dev/septum/policy"
 	"github.com/septum-dev/septum/test/conformance"
 )
@@ -76,34 +74,7 @@ func requestFrame(m *messages, r *policy.KafkaRequest) []byte {
 	if r.Version != 0 || key == keySASL {
 		version = max(r.Version, 1)
 	}
-	q, n := kmsg.RequestForKey(key), 0
-	fill(reflect.ValueOf(q).Elem(), &n)
-	q.SetVersion(version)
-	v := reflect.ValueOf(q).Elem()
-	for _, name := range []string{"Topics", "SubscribedTopicNames"} {
-		f := v.FieldByName(name)
-		if !f.IsValid() || f.Kind() != reflect.Slice {
-			continue
-		}
-		f.SetLen(1)
-		t := f.Index(0)
-		if t.Kind() == reflect.Struct {
-			if t.FieldByName("TopicID").IsValid() {
-				t.FieldByName("TopicID").SetZero()
-			}
-			t = t.FieldByName("Topic")
-		}
-		switch {
-		case t.Kind() == reflect.Pointer:
-			t.Set(reflect.ValueOf(&r.Topic))
-		case t.Kind() == reflect.String:
-			t.SetString(r.Topic)
-		}
-	}
-	if f := v.FieldByName("SessionID"); f.IsValid() {
-		f.SetInt(0)
-	}
-	return kmsg.NewRequestFormatter(kmsg.FormatterClientID(r.ClientID)).AppendRequest(nil, q, 7)
+	return kafkatest.Request(*r, version)
 }
 
 // The truth table's requests, as the proxy carries them out.

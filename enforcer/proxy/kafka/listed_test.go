@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/septum-dev/septum/enforcer/proxy/kafka/kafkatest"
 )
 
 // Every version of what is answered name by name is read to its end, and all names are answered.
@@ -14,7 +16,7 @@ func TestListedOfAllVersions(t *testing.T) {
 		for version := int16(0); version <= m.latest[key]; version++ {
 			n := 0
 			q := kmsg.RequestForKey(key)
-			fill(reflect.ValueOf(q).Elem(), &n)
+			kafkatest.Fill(reflect.ValueOf(q).Elem(), &n)
 			q.SetVersion(version)
 			answer, code, err := m.listedAnswer(&request{key: key, version: version, frame: q.AppendTo(nil)})
 			if err != nil || answer == nil || code == 0 {

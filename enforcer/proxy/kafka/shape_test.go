@@ -2,48 +2,14 @@ package kafka
 
 import (
 	"encoding/binary"
-	"fmt"
 	"reflect"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
-)
 
-// fill gives every list of a message two elements, each string a name and each number a value.
-func fill(v reflect.Value, n *int) {
-	switch v.Kind() {
-	case reflect.Pointer:
-		if v.Type().Elem().Kind() == reflect.Struct && v.Type().Elem().Name() == "Tags" {
-			return
-		}
-		v.Set(reflect.New(v.Type().Elem()))
-		fill(v.Elem(), n)
-	case reflect.Struct:
-		for i := range v.NumField() {
-			if f := v.Field(i); f.CanSet() && v.Type().Field(i).Name != "Version" && v.Type().Field(i).Name != "UnknownTags" {
-				fill(f, n)
-			}
-		}
-	case reflect.Slice:
-		v.Set(reflect.MakeSlice(v.Type(), 2, 2))
-		for i := range 2 {
-			fill(v.Index(i), n)
-		}
-	case reflect.Array:
-		for i := range v.Len() {
-			fill(v.Index(i), n)
-		}
-	case reflect.String:
-		*n++
-		v.SetString(fmt.Sprint("t", *n))
-	case reflect.Uint8:
-		v.SetUint(7)
-	case reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
-		*n++
-		v.SetInt(int64(*n % 100))
-	}
-}
+	"github.com/septum-dev/septum/enforcer/proxy/kafka/kafkatest"
+)
 
 // Every version of every message that is walked is read to its last byte, with all its topics.
 func TestShapesOfAllVersions(t *testing.T) {
@@ -71,14 +37,14 @@ func TestShapesOfAllVersions(t *testing.T) {
 			}
 			n := 0
 			q := kmsg.RequestForKey(key)
-			fill(reflect.ValueOf(q).Elem(), &n)
+			kafkatest.Fill(reflect.ValueOf(q).Elem(), &n)
 			q.SetVersion(version)
 			check("request", x.request, q.AppendTo(nil))
 			if x.response == nil {
 				continue
 			}
 			r := kmsg.ResponseForKey(key)
-			fill(reflect.ValueOf(r).Elem(), &n)
+			kafkatest.Fill(reflect.ValueOf(r).Elem(), &n)
 			r.SetVersion(version)
 			check("response", x.response, r.AppendTo(nil))
 		}
@@ -115,7 +81,7 @@ func FuzzWalk(f *testing.F) {
 	for key := range m.exchanges {
 		n := 0
 		q := kmsg.RequestForKey(key)
-		fill(reflect.ValueOf(q).Elem(), &n)
+		kafkatest.Fill(reflect.ValueOf(q).Elem(), &n)
 		q.SetVersion(m.latest[key])
 		f.Add(byte(key), byte(m.latest[key]), q.AppendTo(nil))
 	}

@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/septum-dev/septum/enforcer/proxy/kafka/kafkatest"
 )
 
 // What is read from the beginning of a Produce request is what its whole says.
@@ -14,7 +16,7 @@ func TestOnlyTopicOfAllVersions(t *testing.T) {
 		flexible := version >= m.flexible[keyProduce]
 		n := 0
 		q := kmsg.NewPtrProduceRequest()
-		fill(reflect.ValueOf(q).Elem(), &n)
+		kafkatest.Fill(reflect.ValueOf(q).Elem(), &n)
 		q.SetVersion(version)
 		if got := onlyTopic(version, flexible, q.AppendTo(nil)); got != nil {
 			t.Errorf("version %d: two topics are one: %+v", version, got)

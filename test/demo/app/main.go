@@ -3,11 +3,12 @@
 //	septum-demo serve [-listen :80] [-dns :53]  answers every request with what it saw
 //	septum-demo get [-X METHOD] URL             one request on a new connection
 //	septum-demo lookup -server ADDR:53 NAME     one question to a DNS server
+//	septum-demo kafka HOST:PORT FRAME…          Kafka requests on one connection
 //	septum-demo load [-for 10s] [-same] URL     many requests, and a count of the answers
 //	septum-demo idle                            waits, so that requests can be made from the pod
 //
 // get prints one line: the status and the body, or "no answer" and why; lookup the code and the
-// addresses.
+// addresses; kafka whether each request was answered or refused.
 package main
 
 import (
@@ -33,7 +34,7 @@ func main() {
 // run is the command with these arguments.
 func run(ctx context.Context, args []string) error {
 	if len(args) == 0 {
-		return fmt.Errorf("use one of: serve, get, lookup, load, idle")
+		return fmt.Errorf("use one of: serve, get, lookup, kafka, load, idle")
 	}
 	flags := flag.NewFlagSet(args[0], flag.ContinueOnError)
 	switch args[0] {
@@ -86,9 +87,23 @@ func run(ctx context.Context, args []string) error {
 		}
 		request.url = flags.Arg(0)
 		return load(ctx, os.Stdout, *request, plan)
+	case "kafka":
+		plan, timeout := plan{}, time.Duration(0)
+		flags.DurationVar(&plan.length, "for", 0, "how long to repeat the requests (0: once)")
+		flags.DurationVar(&plan.every, "every", 50*time.Millisecond, "time from one round of requests to the next")
+		flags.DurationVar(&timeout, "timeout", 3*time.Second, "how long to wait for an answer")
+		if err := flags.Parse(args[1:]); err != nil {
+			return err
+		}
+		requests, err := kafkaRequestsOf(flags.Args())
+		if err != nil {
+			return err
+		}
+		requests.timeout = timeout
+		return requests.run(ctx, os.Stdout, plan)
 	case "idle":
 		<-ctx.Done()
 		return nil
 	}
-	return fmt.Errorf("there is no command %s; use one of: serve, get, lookup, load, idle", args[0])
+	return fmt.Errorf("there is no command %s; use one of: serve, get, lookup, kafka, load, idle", args[0])
 }

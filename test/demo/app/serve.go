@@ -21,8 +21,8 @@ import (
 )
 
 // service is what serve offers. Each of the addresses of Listen answers HTTP/1.1 and HTTP/2,
-// with TLS or without, and DNS over TCP, as the client's first byte says; those of DNS answer
-// DNS over UDP. Commas divide addresses.
+// with TLS or without, DNS over TCP, and Kafka, as the client's first bytes say; those of DNS
+// answer DNS over UDP. Commas divide addresses.
 type service struct {
 	listen, dns string
 	// cert and key are files, read for each connection so that they can change; without them
@@ -87,7 +87,7 @@ func (s *service) serveTCP(ctx context.Context, addr string, config *tls.Config,
 }
 
 // sorted is a listener whose connections of HTTP are accepted, below TLS where they have it;
-// those of DNS are answered.
+// those of DNS and Kafka are answered.
 type sorted struct {
 	net.Listener
 	tls    *tls.Config
@@ -111,7 +111,7 @@ func (s *sorted) sort() {
 func (s *sorted) one(conn net.Conn) {
 	p := &peeked{Conn: conn, r: bufio.NewReader(conn)}
 	conn.SetReadDeadline(time.Now().Add(10 * time.Second)) //nolint:errcheck // reading says so
-	first, err := p.r.Peek(1)
+	first, err := p.r.Peek(2)
 	if err != nil {
 		conn.Close()
 		return
@@ -119,7 +119,11 @@ func (s *sorted) one(conn net.Conn) {
 	conn.SetReadDeadline(time.Time{}) //nolint:errcheck // reading says so
 	var out net.Conn = p
 	switch first[0] {
-	case 0: // the length of a question, of less than 256 bytes
+	case 0: // the length of a question, of less than 256 bytes, or that of a Kafka request, of less than 65,536
+		if first[1] == 0 {
+			serveKafka(p)
+			return
+		}
 		s.dns.serveTCP(p)
 		return
 	case 0x16: // a record of TLS with a handshake

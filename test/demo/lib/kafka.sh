@@ -9,6 +9,9 @@ kafka_install() {
   step "Building the broker's image (its jars and Java are fetched the first time)"
   (cd "$root" && go run ./cmd/images -out build/images -bin build/bin -tag dev -only septum-kafka) || fail "the broker's image could not be built"
   "$cluster" load "$images/septum-kafka.tar"
+  # The plugin shows the flows.
+  (cd "$root" && CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w' -o build/bin/kubectl-septum ./cmd/kubectl-septum) ||
+    fail "kubectl-septum could not be built"
   step "Deploying a Kafka broker, shop and billing in namespace demo"
   kubectl apply -f "$here/kafka" >/dev/null
   local deployment
@@ -108,13 +111,11 @@ try_topic() {
   fi
 }
 
-# kafka_flows shows the last Kafka requests, as the broker's node has judged them.
+# kafka_flows shows the last refusals of both nodes, with the kubectl plugin.
 kafka_flows() {
-  local seen
-  agent=$(kubectl -n septum-system get pods -l app.kubernetes.io/component=enforcer \
-    --field-selector "spec.nodeName=node1" -o 'jsonpath={.items[0].metadata.name}')
-  title "kubectl -n septum-system exec -c enforcer $agent -- /septum-enforcer flows --protocol kafka --verdict DROPPED --last 8"
-  seen=$(kubectl -n septum-system exec -c enforcer "$agent" -- /septum-enforcer flows --protocol kafka --verdict DROPPED --last 8)
+  local seen options=(--namespace demo --protocol kafka --verdict DROPPED --last 8)
+  title "kubectl septum flows ${options[*]}"
+  seen=$("$root/build/bin/kubectl-septum" flows "${options[@]}")
   printf '%s\n' "$seen"
   [[ $seen == *"'orders' error 29"* && $seen == *"'salaries' error 29"* ]] || {
     printf '  %sDIFFERENT%s  no flows of the denied topics\n' "$red" "$plain"
@@ -129,7 +130,7 @@ kafka_next_steps() {
   kubectl -n demo exec -it deploy/shop -- kcat -b kafka:9092 -P -t orders       # a line, a record
   kubectl -n demo exec -it deploy/billing -- kcat -b kafka:9092 -C -t orders
   kubectl -n demo edit ciliumnetworkpolicy kafka-orders             # acts on the next request, also of open connections
-  kubectl -n septum-system exec -c enforcer $agent -- /septum-enforcer flows --protocol kafka --follow
+  build/bin/kubectl-septum flows -n demo --protocol kafka --follow
   make demo-down                          # removes all of it
 NEXT
 }
