@@ -14,7 +14,7 @@ FUZZTIME ?= 1m
 OUT := build
 
 # Go, or a message that says how to get it; only goals that need it ask.
-GO_GOALS := $(filter-out help deps deps-test demo-down clean,$(or $(MAKECMDGOALS),help))
+GO_GOALS := $(filter-out help deps deps-test docs demo-down clean,$(or $(MAKECMDGOALS),help))
 ifneq ($(GO_GOALS),)
 GO_DIR := $(shell hack/go.sh)
 ifeq ($(GO_DIR),)
@@ -101,6 +101,10 @@ images: ## The container images, in build/images (TAG=dev, IMAGES=name,…)
 push: ## The container images, to a registry (REGISTRY=registry.example/septum, TAG, IMAGES)
 	@[ -n "$(REGISTRY)" ] || { echo "say where to: make push REGISTRY=registry.example/septum TAG=v0.1.0" >&2; exit 2; }
 	@go run ./cmd/images -out $(OUT)/images -bin $(OUT)/bin -tag $(TAG) -only '$(IMAGES)' -push $(REGISTRY)
+
+.PHONY: docs
+docs: ## The documentation as a site, in build/site; a link that leads nowhere fails
+	@hack/docs.sh
 
 .PHONY: deps
 deps: ## Install the Debian packages that are missing (root)

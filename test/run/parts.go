@@ -50,6 +50,8 @@ func parts() []part {
 			Command: []string{"make", "--no-print-directory", "verify"}},
 		{Name: "lint", About: "golangci-lint, with the import table", Needs: []string{"deps"}, Counts: true,
 			Command: []string{"make", "--no-print-directory", "lint"}},
+		{Name: "docs", About: "the documentation as a site, with every link in it", Needs: []string{"deps"}, Counts: true,
+			Command: []string{"make", "--no-print-directory", "docs"}},
 		{Name: "chart", About: "the Helm chart, with the real helm", Needs: []string{"binaries"},
 			Packages: []string{"./test/chart/..."}, Flags: []string{"-count=1"}},
 		{Name: "hubble", About: "the real Hubble CLI, built once", Needs: []string{"deps"}, Background: true,
