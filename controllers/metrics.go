@@ -34,10 +34,10 @@ func newMetrics(registry prometheus.Registerer) (*metrics, error) {
 			Buckets: prometheus.ExponentialBuckets(0.001, 2, 14),
 		}),
 		objects: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "septum_resources", Help: "What the last compile was made of and made, by type.",
+			Name: "septum_resources", Help: "What the last compile was made of and made, by type; each replica says the same.",
 		}, []string{"type"}),
 		problems: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "septum_problems", Help: "Problems of policies, by reason and severity.",
+			Name: "septum_problems", Help: "Problems of policies, by reason and severity; each replica says the same.",
 		}, []string{"reason", "severity"}),
 		connected: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "septum_nodes_connected", Help: "Nodes with an open stream to this replica; the sum is the cluster's.",

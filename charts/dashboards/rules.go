@@ -54,7 +54,7 @@ func operatorRules() []Rule {
 			"Enforcers run that are not connected to the operator.", "They go on enforcing what they have; changes do not reach them."),
 		alert("SeptumConfigurationRefused", warning, "sum by (type) (increase(septum_nacks_total[15m])) > 0", "",
 			"A node has refused a {{ $labels.type }}.", "It keeps the last good state; a policy's condition Enforced says which."),
-		alert("SeptumPolicyNotUnderstood", warning, `sum by (reason) (septum_problems{severity="error"}) > 0`, "15m",
+		alert("SeptumPolicyNotUnderstood", warning, `max by (reason) (septum_problems{severity="error"}) > 0`, "15m",
 			"{{ $value }} problems of policies: {{ $labels.reason }}.", "What a policy says and Septum cannot enforce is closed."),
 		alert("SeptumStatusNotWritten", warning, `sum by (kind) (increase(septum_status_writes_total{result="error"}[15m])) > 5`, "",
 			"Statuses of {{ $labels.kind }} could not be written.", "What kubectl shows of policies may be old; what is enforced is not."),

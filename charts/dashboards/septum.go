@@ -9,10 +9,10 @@ func septum() Dashboard {
 			number("Pods enforced", "Whose programs are attached.", count, query{"sum(septum_enforcer_attached_endpoints)", "pods"}),
 			alarm("Pods not enforced", "Selected by a policy.", count, query{"sum(septum_enforcer_unenforced_endpoints)", "pods"}),
 			alarm("Proxies not ready", "Nodes whose proxies do not hold the configuration in force.", count, query{"sum(1 - septum_enforcer_proxy_ready)", "nodes"}),
-			alarm("Problems of policies", "Errors, not warnings; kubectl describe names them.", count, query{`sum(septum_problems{severity="error"}) or vector(0)`, "problems"}),
+			alarm("Problems of policies", "Errors, not warnings; kubectl describe names them.", count, query{`sum(max by (reason) (septum_problems{severity="error"})) or vector(0)`, "problems"}),
 		}},
 		{"Operator", []Panel{
-			graph("Compilations", "How often all policies were compiled.", perSecond, query{"sum(rate(septum_compile_seconds_count[$__rate_interval]))", "compilations"}),
+			graph("Compilations", "How often all policies were compiled, by all replicas.", perSecond, query{"sum(rate(septum_compile_seconds_count[$__rate_interval]))", "compilations"}),
 			graph("Compile time", "To compile all policies and to serve the result.", seconds,
 				query{"histogram_quantile(0.5, sum by (le) (rate(septum_compile_seconds_bucket[$__rate_interval])))", "p50"},
 				query{"histogram_quantile(0.99, sum by (le) (rate(septum_compile_seconds_bucket[$__rate_interval])))", "p99"}),
