@@ -2,7 +2,7 @@ package policy
 
 import (
 	"cmp"
-	"fmt"
+	"reflect"
 	"slices"
 )
 
@@ -33,25 +33,40 @@ type Selected struct {
 	HostNetwork bool
 }
 
-// compiler is the state of one Compile.
+// compiler is the state of one Compile, and of those after it that change little.
 type compiler struct {
-	u               *universe
-	tables          map[TableID]*Table
-	classes         map[ClassID]*Class
+	u       *universe
+	tables  map[TableID]*Table
+	classes map[ClassID]*Class
+	// partsOf says of each class whose rules have a part in it, also where nothing is left of them.
+	partsOf map[ClassID][]Ref
+	// made says of each table what it was made of.
+	made            map[TableID]madeTable
 	servicePorts    []servicePort
 	allServicePorts []int32
 	servicesOf      map[Identity][]int32
-	problems        map[string]Problem
+	// problems takes what is reported.
+	problems map[Problem]bool
+	// limited is true where a class or a node had too much: that concerns others than those who
+	// brought it.
+	limited bool
 	// groupOf is room for groups, one number for each identity; all are 0 between its calls.
 	groupOf []int32
 }
 
-// Compile works out the policy of all nodes at once.
-func Compile(s Snapshot) *Compiled { return compile(s, maxNode()) }
+// madeTable is what a table was made of, and what was wrong with it.
+type madeTable struct {
+	sections []*section
+	problems map[Problem]bool
+}
 
-func compile(s Snapshot, most limits) *Compiled {
-	c := &compiler{u: newUniverse(s), tables: map[TableID]*Table{}, classes: map[ClassID]*Class{},
-		servicesOf: map[Identity][]int32{}, problems: map[string]Problem{}}
+// Compile works out the policy of all nodes at once. For one Snapshot after the other, use a
+// [Compiler].
+func Compile(s Snapshot) *Compiled { return compile(s, maxNode()).out }
+
+func compile(s Snapshot, most limits) *memo {
+	c := &compiler{u: newUniverse(s), tables: map[TableID]*Table{}, classes: map[ClassID]*Class{}, partsOf: map[ClassID][]Ref{}, made: map[TableID]madeTable{},
+		servicesOf: map[Identity][]int32{}, problems: map[Problem]bool{}}
 	c.servicePorts = c.u.servicePorts()
 	for n, sp := range c.servicePorts {
 		c.allServicePorts = append(c.allServicePorts, int32(n))
@@ -61,13 +76,11 @@ func compile(s Snapshot, most limits) *Compiled {
 	}
 	out := &Compiled{nodes: map[string]*nodeView{}, tables: c.tables, classes: c.classes, secrets: s.Secrets,
 		addresses: c.u.book.sorted(), identities: c.u.labels(), selected: map[Ref][]Selected{}}
-	c.endpoints(s, out)
+	m := newMemo(s, c, out)
+	m.endpoints()
 	c.limit(out.nodes, most)
-	for _, p := range c.problems {
-		out.problems = append(out.problems, p)
-	}
-	slices.SortFunc(out.problems, compareProblems)
-	return out
+	m.problems()
+	return m
 }
 
 func compareProblems(a, b Problem) int {
@@ -75,7 +88,17 @@ func compareProblems(a, b Problem) int {
 }
 
 // report keeps a problem once, however often it is met.
-func (c *compiler) report(p Problem) { c.problems[fmt.Sprint(p)] = p }
+func (c *compiler) report(p Problem) { c.problems[p] = true }
+
+// collect returns what is reported while f runs.
+func (c *compiler) collect(f func()) map[Problem]bool {
+	outer := c.problems
+	c.problems = map[Problem]bool{}
+	f()
+	out := c.problems
+	c.problems = outer
+	return out
+}
 
 // Resolve returns what one node must enforce. For many nodes, Compile once.
 func Resolve(s Snapshot, node string) NodePolicy { return Compile(s).Node(node) }
@@ -157,4 +180,19 @@ func (c *Compiled) Selected() map[Ref][]Selected { return c.selected }
 
 func (a Address) isNode() bool {
 	return a.Pod == "" && a.Prefix.IsSingleIP() && a.Identity.IsNode()
+}
+
+// SameNode says whether a node has the same in another result of one [Compiler]. It can say no
+// where it is so, but yes only where it is.
+func (c *Compiled) SameNode(other *Compiled, node string) bool {
+	return c.nodes[node] == other.nodes[node] && (sameArray(c.secrets, other.secrets) || reflect.DeepEqual(c.secrets, other.secrets))
+}
+
+// SameCluster says the same of what Cluster returns.
+func (c *Compiled) SameCluster(other *Compiled) bool {
+	return sameArray(c.addresses, other.addresses) && sameArray(c.identities, other.identities)
+}
+
+func sameArray[E any](a, b []E) bool {
+	return len(a) == len(b) && (len(a) == 0 || &a[0] == &b[0])
 }

@@ -8,3 +8,6 @@ func DecideNaively(s Snapshot, learnt []Learnt, req Request) Verdict {
 }
 
 func addr(text string) netip.Addr { return netip.MustParseAddr(text) }
+
+// InRow is how many changes were worked out alone since the last whole compile.
+func (k *Compiler) InRow() int { return k.inRow }

@@ -2,9 +2,12 @@ package policy
 
 import (
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 )
 
 // outcome is what all rules that apply to a packet come to, together. Equal outcomes of
@@ -21,7 +24,10 @@ type folder struct {
 	how       reading
 	rules     []rule
 	classes   map[ClassID]*Class
+	partsOf   map[ClassID][]Ref
 	report    func(Problem)
+	// limited is set where a class has too much.
+	limited *bool
 	// byCover and byContent are the outcomes so far.
 	byCover   map[string]*outcome
 	byContent map[string]*outcome
@@ -32,18 +38,51 @@ func (f *folder) fold(cover []int32) *outcome {
 	if len(cover) == 0 {
 		return nil
 	}
-	text := fmt.Sprint(cover)
+	text := coverKey(cover)
 	if got, ok := f.byCover[text]; ok {
 		return got
 	}
 	out := f.combine(cover)
-	content := fmt.Sprint(out)
+	if out == nil {
+		f.byCover[text] = nil
+		return nil
+	}
+	content := out.key()
 	if same, ok := f.byContent[content]; ok {
 		out = same
 	}
 	f.byContent[content] = out
 	f.byCover[text] = out
 	return out
+}
+
+// coverKey is the rules' numbers as a text.
+func coverKey(cover []int32) string {
+	out := make([]byte, 0, 4*len(cover))
+	for _, n := range cover {
+		out = binary.LittleEndian.AppendUint32(out, uint32(n))
+	}
+	return string(out)
+}
+
+// key is the outcome as a text: equal outcomes have the same.
+func (o *outcome) key() string {
+	var b strings.Builder
+	b.WriteByte('0' + byte(o.verdict))
+	writeText(&b, string(o.class))
+	for _, r := range o.rules {
+		for _, text := range []string{r.Policy.Kind, r.Policy.Namespace, r.Policy.Name, r.Path, r.Name} {
+			writeText(&b, text)
+		}
+	}
+	return b.String()
+}
+
+// writeText writes a text with its length before it, so that no two lists of texts meet.
+func writeText(b *strings.Builder, text string) {
+	b.WriteString(strconv.Itoa(len(text)))
+	b.WriteByte(':')
+	b.WriteString(text)
 }
 
 func (f *folder) combine(cover []int32) *outcome {
@@ -165,9 +204,17 @@ func (f *folder) class(l4, l7, soft []*rule) ClassID {
 	slices.SortFunc(out.DNS, func(a, b DNSRule) int { return CompareRuleIDs(a.ID, b.ID) })
 	slices.SortFunc(out.Kafka, func(a, b KafkaRule) int { return CompareRuleIDs(a.ID, b.ID) })
 	if _, ok := f.classes[out.ID]; !ok {
-		f.limit(out)
-		out.HTTP = f.withinRates(f.withinTokenSources(f.withinHeaderActions(out.HTTP)))
+		within := *f
+		within.report = func(p Problem) {
+			*f.limited = true
+			f.report(p)
+		}
+		within.limit(out)
+		out.HTTP = within.withinRates(within.withinTokenSources(within.withinHeaderActions(out.HTTP)))
 		f.classes[out.ID] = out
+		for _, r := range slices.Concat(l4, l7, soft) {
+			f.partsOf[out.ID] = append(f.partsOf[out.ID], r.id.Policy)
+		}
 	}
 	return out.ID
 }

@@ -73,7 +73,7 @@ func over(tables []*Table, most limits) bool {
 // close gives the pods of a table one that denies everything in its place.
 func (c *compiler) close(view *nodeView, t *Table) {
 	shut := &Table{ID: "closed-" + t.ID, Direction: t.Direction, DefaultDeny: true, Audit: t.Audit, Denying: t.Denying}
-	c.tables[shut.ID] = shut
+	c.tables[shut.ID], c.limited = shut, true
 	view.endpoints = slices.Clone(view.endpoints)
 	for i := range view.endpoints {
 		e := &view.endpoints[i]

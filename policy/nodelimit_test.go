@@ -16,12 +16,12 @@ func TestNodeLimit(t *testing.T) {
 	for i := range 200 {
 		wide.Peers = append(wide.Peers, Peer{CIDR: &CIDR{Prefix: netip.PrefixFrom(netip.AddrFrom4([4]byte{30, 0, byte(i), 0}), 24)}})
 	}
-	plain := compile(s, maxNode())
+	plain := compile(s, maxNode()).out
 	if len(plain.Problems()) != 0 {
 		t.Fatalf("with room: %v", plain.Problems())
 	}
 	for name, most := range map[string]limits{"entries": {entries: 150, classes: 100}, "classes": {entries: 100_000, classes: 0}} {
-		c := compile(s, most)
+		c := compile(s, most).out
 		for node := range c.nodes {
 			np := c.Local(node)
 			n := 0

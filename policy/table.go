@@ -107,7 +107,7 @@ func (c *compiler) table(in tableInput) TableID {
 	t.Denying = in.denying(how)
 	c.tables[id] = t
 	rules := in.rules(how)
-	f := &folder{direction: in.direction, how: how, rules: rules, classes: c.classes, report: c.report,
+	f := &folder{direction: in.direction, how: how, rules: rules, classes: c.classes, partsOf: c.partsOf, report: c.report, limited: &c.limited,
 		byCover: map[string]*outcome{}, byContent: map[string]*outcome{}}
 
 	var wide []int32
