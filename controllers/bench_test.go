@@ -83,6 +83,7 @@ func (s size) policy(b *testing.B, i int, path string) unstructured.Unstructured
 type operator struct {
 	*xds.Server
 	*fleet
+	*publisher
 }
 
 func newBenchOperator(b *testing.B) operator {
@@ -95,16 +96,16 @@ func newBenchOperator(b *testing.B) operator {
 	if err != nil {
 		b.Fatal(err)
 	}
-	return operator{server, fleet}
+	return operator{server, fleet, &publisher{}}
 }
 
 func (o operator) recompile(b *testing.B, objects ingest.Objects) {
 	snapshot, problems := ingest.Snapshot(objects)
-	served, record, err := publish(snapshot, problems)
+	served, record, err := o.publisher.publish(snapshot, problems)
 	if err != nil {
 		b.Fatal(err)
 	}
-	o.publish(record)
+	o.fleet.publish(record)
 	if err := o.Publish(served); err != nil {
 		b.Fatal(err)
 	}

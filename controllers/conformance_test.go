@@ -26,7 +26,7 @@ func TestConformance(t *testing.T) {
 		}
 		seen++
 		t.Run(c.Name, func(t *testing.T) {
-			_, record, err := publish(c.Snapshot, c.Problems)
+			_, record, err := new(publisher).publish(c.Snapshot, c.Problems)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -60,13 +60,33 @@ func (p *publication) uids() map[policy.Ref]string {
 	return out
 }
 
+// publisher makes publications, one after the other; of what did not change it makes nothing
+// anew. The zero value is ready; it is for one goroutine.
+type publisher struct {
+	compiler policy.Compiler
+	// compiled is the last result, cluster and nodes what was made of it.
+	compiled *policy.Compiled
+	cluster  map[string]*septumpb.ClusterResource
+	nodes    map[string]nodePublication
+}
+
+// nodePublication is one node's part of a publication.
+type nodePublication struct {
+	resources       map[string]*septumpb.NodeResource
+	record          nodeRecord
+	tables, classes int
+}
+
 // publish makes the resources of a compile and the record of what they hold.
-func publish(snapshot policy.Snapshot, problems []policy.Problem) (xds.Publication, *publication, error) {
-	compiled := policy.Compile(snapshot)
+func (p *publisher) publish(snapshot policy.Snapshot, problems []policy.Problem) (xds.Publication, *publication, error) {
+	compiled := p.compiler.Compile(snapshot)
 	addresses, identities := compiled.Cluster()
-	cluster, err := xds.ClusterResources(policy.NodePolicy{Addresses: addresses, Identities: identities})
-	if err != nil {
-		return xds.Publication{}, nil, err
+	cluster := p.cluster
+	if p.compiled == nil || !compiled.SameCluster(p.compiled) {
+		var err error
+		if cluster, err = xds.ClusterResources(policy.NodePolicy{Addresses: addresses, Identities: identities}); err != nil {
+			return xds.Publication{}, nil, err
+		}
 	}
 	served := xds.Publication{Cluster: cluster, Nodes: make(map[string]map[string]*septumpb.NodeResource, len(snapshot.Nodes))}
 	record := &publication{
@@ -80,20 +100,19 @@ func publish(snapshot policy.Snapshot, problems []policy.Problem) (xds.Publicati
 		},
 	}
 	selected := compiled.Selected()
+	nodes := make(map[string]nodePublication, len(snapshot.Nodes))
 	var writer xds.NodeWriter
 	for _, node := range nodeNames(snapshot.Nodes, selected) {
-		np := compiled.Local(node)
-		resources, err := writer.Resources(np)
-		if err != nil {
-			return xds.Publication{}, nil, err
+		part, known := p.nodes[node]
+		if !known || !compiled.SameNode(p.compiled, node) {
+			var err error
+			if part, err = publishNode(compiled.Local(node), &writer, selected); err != nil {
+				return xds.Publication{}, nil, err
+			}
 		}
-		served.Nodes[node] = resources
-		record.nodes[node] = nodeRecord{
-			version:  resources[xds.CheckpointName].GetCheckpoint().GetVersion(),
-			policies: partsOf(np, selected, xds.Needs(resources)),
-		}
-		record.counts["table"] += len(np.Tables)
-		record.counts["class"] += len(np.Classes)
+		nodes[node], served.Nodes[node], record.nodes[node] = part, part.resources, part.record
+		record.counts["table"] += part.tables
+		record.counts["class"] += part.classes
 	}
 	for ref, pods := range selected {
 		for _, pod := range pods {
@@ -102,7 +121,22 @@ func publish(snapshot policy.Snapshot, problems []policy.Problem) (xds.Publicati
 			}
 		}
 	}
+	p.compiled, p.cluster, p.nodes = compiled, cluster, nodes
 	return served, record, nil
+}
+
+func publishNode(np policy.NodePolicy, writer *xds.NodeWriter, selected map[policy.Ref][]policy.Selected) (nodePublication, error) {
+	resources, err := writer.Resources(np)
+	if err != nil {
+		return nodePublication{}, err
+	}
+	return nodePublication{
+		resources: resources, tables: len(np.Tables), classes: len(np.Classes),
+		record: nodeRecord{
+			version:  resources[xds.CheckpointName].GetCheckpoint().GetVersion(),
+			policies: partsOf(np, selected, xds.Needs(resources)),
+		},
+	}, nil
 }
 
 // nodeNames are the cluster's nodes, and those that host a selected pod although their

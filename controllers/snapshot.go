@@ -20,7 +20,7 @@ import (
 // coalesce is how long a compile waits for more events.
 const coalesce = 10 * time.Millisecond
 
-// snapshotReconciler compiles everything whenever anything changed, and does nothing
+// snapshotReconciler compiles whenever anything changed, and does nothing
 // when the result would be equal.
 type snapshotReconciler struct {
 	cluster string
@@ -32,6 +32,8 @@ type snapshotReconciler struct {
 	publish func(*publication)
 	metrics *metrics
 	log     logr.Logger
+
+	publisher publisher
 
 	done     bool
 	snapshot policy.Snapshot
@@ -63,7 +65,7 @@ func (r *snapshotReconciler) Reconcile(ctx context.Context, _ reconcile.Request)
 	if r.done && reflect.DeepEqual(snapshot, r.snapshot) && reflect.DeepEqual(problems, r.problems) {
 		return reconcile.Result{}, nil
 	}
-	served, record, err := publish(snapshot, problems)
+	served, record, err := r.publisher.publish(snapshot, problems)
 	if err != nil {
 		return reconcile.Result{}, fmt.Errorf("compile: %w", err)
 	}
