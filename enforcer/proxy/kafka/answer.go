@@ -19,153 +19,57 @@ const (
 	errUnknownID      = 100
 )
 
-// wrong is a topic with the error that it is answered with.
+// wrong is a topic, or what else a request names, with the error that it is answered with.
 type wrong struct {
 	topic
 	code int16
+	// kind is that of a resource.
+	kind kmsg.ConfigResourceType
+}
+
+// place is where an answer has an error for each thing that its request names: a list, and the
+// field of its elements that says which of them it is, if there is one.
+type place struct{ list, name string }
+
+// places are those of the keys whose answers have such a list.
+func places() map[int16]place {
+	topics, groups := place{"Topics", "Topic"}, place{"Groups", "Group"}
+	resources, results := place{"Resources", "ResourceName"}, place{"Results", "User"}
+	return map[int16]place{
+		keyProduce: topics, keyFetch: topics, keyListOffsets: topics, keyMetadata: topics, keyCommit: topics, keyOffsets: topics,
+		keyEpochs: topics, keyAddToTxn: topics, keyTxnCommit: topics,
+		keyCreateTopics: topics, keyDeleteTopics: topics, keyDeleteRecords: topics, keyCreatePartitions: topics,
+		keyAlterLogDirs: topics, keyProducers: topics,
+		keyDescribeConfigs: resources, keyAlterConfigs: resources, keyIncrementConfigs: resources,
+		keyDescribeGroups: groups, keyDeleteGroups: groups, keyConsumerGroups: groups, keyShareGroups: groups, keyStreamsGroups: groups,
+		keyShareOffsets: groups, keyCreateACLs: results, keyDeleteACLs: results, keyAlterSCRAM: results,
+		keyCoordinator: {"Coordinators", "Key"}, keyTransactions: {"TransactionStates", "TransactionalID"},
+	}
 }
 
 // answerFor is the answer to a request of which each topic is wrong; groups are those of an
 // OffsetFetch that has several.
-func answerFor(key, version int16, lists [][]wrong, groups []string) kmsg.Response {
+func (m *messages) answerFor(key, version int16, lists [][]wrong, groups []string) kmsg.Response {
 	if key == keyOffsets && version >= 8 {
 		return offsetGroups(lists, groups)
 	}
-	var all []wrong
-	for _, l := range lists {
-		all = append(all, l...)
+	r := kmsg.ResponseForKey(key)
+	v := reflect.ValueOf(r).Elem()
+	if key == keyHeartbeat || key == keyCoordinator {
+		// The one has no place for topics, the other in its first versions none for keys.
+		code := wholeCode(key)
+		if key == keyHeartbeat {
+			code = errTopicDenied
+		}
+		v.FieldByName("ErrorCode").SetInt(int64(code))
 	}
-	switch key {
-	case keyProduce:
-		return produceAnswer(all)
-	case keyFetch:
-		return fetchAnswer(all)
-	case keyListOffsets:
-		r := kmsg.NewPtrListOffsetsResponse()
-		for _, t := range all {
-			rt := kmsg.NewListOffsetsResponseTopic()
-			rt.Topic = t.name
-			for _, p := range t.partitions {
-				rp := kmsg.NewListOffsetsResponseTopicPartition()
-				rp.Partition, rp.ErrorCode = p, t.code
-				rt.Partitions = append(rt.Partitions, rp)
-			}
-			r.Topics = append(r.Topics, rt)
+	nowhere(v)
+	if p, ok := m.places[key]; ok {
+		var all []wrong
+		for _, l := range lists {
+			all = append(all, l...)
 		}
-		return r
-	case keyMetadata:
-		r := kmsg.NewPtrMetadataResponse()
-		for _, t := range all {
-			rt := kmsg.NewMetadataResponseTopic()
-			rt.Topic, rt.TopicID, rt.ErrorCode = kmsg.StringPtr(t.name), t.id, t.code
-			r.Topics = append(r.Topics, rt)
-		}
-		return r
-	case keyEpochs:
-		r := kmsg.NewPtrOffsetForLeaderEpochResponse()
-		for _, t := range all {
-			rt := kmsg.NewOffsetForLeaderEpochResponseTopic()
-			rt.Topic = t.name
-			for _, p := range t.partitions {
-				rp := kmsg.NewOffsetForLeaderEpochResponseTopicPartition()
-				rp.Partition, rp.ErrorCode = p, t.code
-				rt.Partitions = append(rt.Partitions, rp)
-			}
-			r.Topics = append(r.Topics, rt)
-		}
-		return r
-	}
-	return commitAnswer(key, all)
-}
-
-func produceAnswer(all []wrong) kmsg.Response {
-	r := kmsg.NewPtrProduceResponse()
-	for _, t := range all {
-		rt := kmsg.NewProduceResponseTopic()
-		rt.Topic, rt.TopicID = t.name, t.id
-		for _, p := range t.partitions {
-			rp := kmsg.NewProduceResponseTopicPartition()
-			rp.Partition, rp.ErrorCode, rp.BaseOffset, rp.LogAppendTime, rp.LogStartOffset = p, t.code, -1, -1, -1
-			rt.Partitions = append(rt.Partitions, rp)
-		}
-		r.Topics = append(r.Topics, rt)
-	}
-	return r
-}
-
-func fetchAnswer(all []wrong) kmsg.Response {
-	r := kmsg.NewPtrFetchResponse()
-	for _, t := range all {
-		rt := kmsg.NewFetchResponseTopic()
-		rt.Topic, rt.TopicID = t.name, t.id
-		for _, p := range t.partitions {
-			rp := kmsg.NewFetchResponseTopicPartition()
-			rp.Partition, rp.ErrorCode, rp.HighWatermark, rp.LastStableOffset, rp.LogStartOffset = p, t.code, -1, -1, -1
-			// Clients take null for a message that is damaged, and ask again at once.
-			rp.RecordBatches = []byte{}
-			rt.Partitions = append(rt.Partitions, rp)
-		}
-		r.Topics = append(r.Topics, rt)
-	}
-	return r
-}
-
-func commitAnswer(key int16, all []wrong) kmsg.Response {
-	switch key {
-	case keyCommit:
-		r := kmsg.NewPtrOffsetCommitResponse()
-		for _, t := range all {
-			rt := kmsg.NewOffsetCommitResponseTopic()
-			rt.Topic, rt.TopicID = t.name, t.id
-			for _, p := range t.partitions {
-				rp := kmsg.NewOffsetCommitResponseTopicPartition()
-				rp.Partition, rp.ErrorCode = p, t.code
-				rt.Partitions = append(rt.Partitions, rp)
-			}
-			r.Topics = append(r.Topics, rt)
-		}
-		return r
-	case keyTxnCommit:
-		r := kmsg.NewPtrTxnOffsetCommitResponse()
-		for _, t := range all {
-			rt := kmsg.NewTxnOffsetCommitResponseTopic()
-			rt.Topic, rt.TopicID = t.name, t.id
-			for _, p := range t.partitions {
-				rp := kmsg.NewTxnOffsetCommitResponseTopicPartition()
-				rp.Partition, rp.ErrorCode = p, t.code
-				rt.Partitions = append(rt.Partitions, rp)
-			}
-			r.Topics = append(r.Topics, rt)
-		}
-		return r
-	case keyAddToTxn:
-		r := kmsg.NewPtrAddPartitionsToTxnResponse()
-		for _, t := range all {
-			rt := kmsg.NewAddPartitionsToTxnResponseTopic()
-			rt.Topic = t.name
-			for _, p := range t.partitions {
-				rp := kmsg.NewAddPartitionsToTxnResponseTopicPartition()
-				rp.Partition, rp.ErrorCode = p, t.code
-				rt.Partitions = append(rt.Partitions, rp)
-			}
-			r.Topics = append(r.Topics, rt)
-		}
-		return r
-	case keyHeartbeat:
-		r := kmsg.NewPtrConsumerGroupHeartbeatResponse()
-		r.ErrorCode = errTopicDenied
-		return r
-	}
-	r := kmsg.NewPtrOffsetFetchResponse()
-	for _, t := range all {
-		rt := kmsg.NewOffsetFetchResponseTopic()
-		rt.Topic = t.name
-		for _, p := range t.partitions {
-			rp := kmsg.NewOffsetFetchResponseTopicPartition()
-			rp.Partition, rp.Offset, rp.ErrorCode = p, -1, t.code
-			rt.Partitions = append(rt.Partitions, rp)
-		}
-		r.Topics = append(r.Topics, rt)
+		fillPlace(v.FieldByName(p.list), p.name, all)
 	}
 	return r
 }
@@ -175,34 +79,88 @@ func offsetGroups(lists [][]wrong, groups []string) kmsg.Response {
 	for i, l := range lists {
 		g := kmsg.NewOffsetFetchResponseGroup()
 		g.Group = groups[i]
-		for _, t := range l {
-			rt := kmsg.NewOffsetFetchResponseGroupTopic()
-			rt.Topic, rt.TopicID = t.name, t.id
-			for _, p := range t.partitions {
-				rp := kmsg.NewOffsetFetchResponseGroupTopicPartition()
-				rp.Partition, rp.Offset, rp.ErrorCode = p, -1, t.code
-				rt.Partitions = append(rt.Partitions, rp)
-			}
-			g.Topics = append(g.Topics, rt)
-		}
+		fillPlace(reflect.ValueOf(&g.Topics).Elem(), "Topic", l)
 		r.Groups = append(r.Groups, g)
 	}
 	return r
 }
 
+// fillPlace gives a list of an answer an element for each thing that is wrong.
+func fillPlace(list reflect.Value, name string, all []wrong) {
+	list.Set(reflect.MakeSlice(list.Type(), len(all), len(all)))
+	for i, t := range all {
+		v := list.Index(i)
+		begin(v, t.code)
+		switch f := v.FieldByName(name); {
+		case !f.IsValid(): // the answer goes by the order
+		case f.Kind() == reflect.String:
+			f.SetString(t.name)
+		case t.id == [16]byte{}:
+			f.Set(reflect.ValueOf(&t.name)) // who asks by id is not told the name
+		}
+		if f := v.FieldByName("TopicID"); f.IsValid() {
+			f.Set(reflect.ValueOf(t.id))
+		}
+		if f := v.FieldByName("ResourceType"); f.IsValid() {
+			f.SetInt(int64(t.kind))
+		}
+		partitions := v.FieldByName("Partitions")
+		if !partitions.IsValid() || len(t.partitions) == 0 {
+			continue
+		}
+		partitions.Set(reflect.MakeSlice(partitions.Type(), len(t.partitions), len(t.partitions)))
+		for j, number := range t.partitions {
+			p := partitions.Index(j)
+			begin(p, t.code)
+			p.FieldByName("Partition").SetInt(int64(number))
+		}
+	}
+}
+
+// begin makes an element one that says nothing but its error.
+func begin(v reflect.Value, code int16) {
+	if d, ok := v.Addr().Interface().(interface{ Default() }); ok {
+		d.Default()
+	}
+	if f := v.FieldByName("ErrorCode"); f.IsValid() {
+		f.SetInt(int64(code))
+	}
+	if f := v.FieldByName("RecordBatches"); f.IsValid() {
+		// Clients take null for a message that is damaged, and ask again at once.
+		f.SetBytes([]byte{})
+	}
+	nowhere(v)
+}
+
+// nowhere has offsets and nodes say that there is none.
+func nowhere(v reflect.Value) {
+	for _, name := range []string{"BaseOffset", "LogAppendTime", "LogStartOffset", "HighWatermark", "LastStableOffset", "Offset", "LowWatermark", "NodeID"} {
+		if f := v.FieldByName(name); f.IsValid() && f.CanInt() {
+			f.SetInt(-1)
+		}
+	}
+}
+
+// wholeCode is the error of a request that is denied as a whole.
+func wholeCode(key int16) int16 {
+	switch key {
+	case 22, 25, 26, 27, keyTransactions:
+		return errTxnDenied
+	case keyCoordinator, 11, 12, 13, 14, keyDescribeGroups, 16, keyDeleteGroups, keyHeartbeat, keyConsumerGroups,
+		keyShareGroups, keyStreamsGroups, keyShareOffsets:
+		return errGroupDenied
+	case keyProduce, keyFetch, keyListOffsets, keyMetadata, keyCommit, keyOffsets, keyEpochs, keyAddToTxn, keyTxnCommit,
+		keyCreateTopics, keyDeleteTopics, keyDeleteRecords, keyCreatePartitions, keyDescribeConfigs, keyAlterConfigs, keyIncrementConfigs,
+		keyAlterLogDirs, keyProducers:
+		return errTopicDenied
+	}
+	return errClusterDenied
+}
+
 // wholeAnswer is the answer to a request that is denied as a whole; nil where a message has no
 // place for that.
 func wholeAnswer(key int16) (r kmsg.Response, code int16) {
-	switch key {
-	case 22, 25, 26, 27:
-		code = errTxnDenied
-	case 10, 11, 12, 13, 14, 15, 16, 42, keyHeartbeat, 69:
-		code = errGroupDenied
-	case keyProduce, keyFetch, keyListOffsets, keyMetadata, keyCommit, keyOffsets, keyEpochs, keyAddToTxn, keyTxnCommit:
-		code = errTopicDenied
-	default:
-		code = errClusterDenied
-	}
+	code = wholeCode(key)
 	r = kmsg.ResponseForKey(key)
 	if r == nil {
 		return nil, code

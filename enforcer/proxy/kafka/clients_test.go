@@ -42,15 +42,21 @@ func run(t *testing.T, input string, env []string, program string, args ...strin
 	return fmt.Sprint(string(out), " ", err)
 }
 
-// testConfluent has librdkafka do everything, in Python.
-func testConfluent(t *testing.T, b *broker, p *through) {
+// confluent is the variable by which Python finds librdkafka; the first time it is fetched.
+func confluent(t *testing.T) string {
+	t.Helper()
 	fetch := exec.Command("sh", "testdata/confluent.sh")
 	fetch.Stderr = os.Stderr
 	dir, err := fetch.Output()
 	if err != nil {
 		t.Fatalf("fetch confluent-kafka: %v", err)
 	}
-	env := []string{"PYTHONPATH=" + strings.TrimSpace(string(dir))}
+	return "PYTHONPATH=" + strings.TrimSpace(string(dir))
+}
+
+// testConfluent has librdkafka do everything, in Python.
+func testConfluent(t *testing.T, b *broker, p *through) {
+	env := []string{confluent(t)}
 	const denied = "TOPIC_AUTHORIZATION_FAILED"
 	want := ""
 	for _, step := range []string{"produce", "idempotent"} {
@@ -63,6 +69,7 @@ func testConfluent(t *testing.T, b *broker, p *through) {
 	}
 	want += "transaction orders: ok\ntransaction secret: " + denied + "\ntransaction orders: ok\n"
 	want += "list: orders\ncreate: " + denied + "\ndescribe: ok\ndelete: " + denied + "\n"
+	want += "group: GROUP_AUTHORIZATION_FAILED\nacl: CLUSTER_AUTHORIZATION_FAILED\n"
 	for how, addr := range map[string]string{"plain": b.proxied, "sasl": b.proxiedSASL} {
 		p.events("")
 		var steps strings.Builder
@@ -122,6 +129,8 @@ func testJava(t *testing.T, b *broker, p *through) {
 		{name: "create", want: "Created topic made", all: true, args: []string{topics, "--create", "--topic", "made"}},
 		{name: "describe", want: "PartitionCount: 1", all: true, args: []string{topics, "--describe", "--topic", "made"}},
 		{name: "delete", want: "<nil>", all: true, args: []string{topics, "--delete", "--topic", "made"}},
+		{name: "groups", want: "GroupAuthorizationException", args: []string{"org.apache.kafka.tools.consumer.group.ConsumerGroupCommand", "--describe", "--group", "java-classic"}},
+		{name: "acls", want: "ClusterAuthorizationException", args: []string{"org.apache.kafka.tools.AclCommand", "--add", "--allow-principal", "User:x", "--operation", "Read", "--topic", "orders"}},
 		{name: "list", want: "orders\n <nil>", args: []string{topics, "--list", "--exclude-internal"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -125,7 +125,7 @@ func (c *conn) deniedWhole(r *request, x exchange, m *message, denied [][]wrong)
 			denied[i] = append(denied[i], wrong{topic: t, code: code})
 		}
 	}
-	return c.answer(r, bodyOf(answerFor(r.key, r.version, denied, groups), r.version))
+	return c.answer(r, bodyOf(c.h.messages.answerFor(r.key, r.version, denied, groups), r.version))
 }
 
 // partly sends on what is allowed, and puts the rest into the server's answer.
@@ -155,7 +155,7 @@ func (c *conn) partly(r *request, x exchange, m *message, denied [][]wrong) erro
 		groups = append(groups, l.group)
 	}
 	// The elements are cut out of an answer of which every topic is wrong.
-	mine := bodyOf(answerFor(r.key, r.version, denied, groups), r.version)
+	mine := bodyOf(c.h.messages.answerFor(r.key, r.version, denied, groups), r.version)
 	refused, err := x.response.walk(r.version, mine)
 	if err != nil {
 		return err

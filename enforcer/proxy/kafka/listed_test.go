@@ -2,11 +2,13 @@ package kafka
 
 import (
 	"reflect"
+	"slices"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/septum-dev/septum/enforcer/proxy/kafka/kafkatest"
+	"github.com/septum-dev/septum/policy"
 )
 
 // Every version of what is answered name by name is read to its end, and all names are answered.
@@ -26,13 +28,36 @@ func TestListedOfAllVersions(t *testing.T) {
 			if key == keyCoordinator && version < 4 {
 				continue
 			}
-			v := reflect.ValueOf(answer).Elem()
-			for _, name := range []string{"Topics", "Resources", "Coordinators"} {
-				if f := v.FieldByName(name); f.IsValid() && f.Len() != 2 {
-					t.Errorf("version %d of key %d: %d answers, want 2", version, key, f.Len())
-				}
+			found, err := m.listed[key].walk(version, q.AppendTo(nil))
+			if err != nil {
+				t.Fatal(err)
+			}
+			list := reflect.ValueOf(answer).Elem().FieldByName(m.places[key].list)
+			if list.Len() != found.topics || found.topics < 2 {
+				t.Errorf("version %d of key %d: %d answers, want %d", version, key, list.Len(), found.topics)
+			}
+			if f := list.Index(0).FieldByName("ErrorCode"); f.IsValid() && f.Int() == 0 {
+				t.Errorf("version %d of key %d: no error", version, key)
 			}
 			bodyOf(answer, version)
 		}
+	}
+}
+
+// What is denied is answered, but for what brokers say to each other and what has no place for an error.
+func TestDeniedKeysAreAnswered(t *testing.T) {
+	m := newMessages()
+	var reset []string
+	for key := range m.latest {
+		if _, ok := m.exchanges[key]; ok || m.listed[key] != nil || key == keyVersions {
+			continue
+		}
+		if answer, _ := wholeAnswer(key); answer == nil {
+			reset = append(reset, policy.KafkaKey(key).String())
+		}
+	}
+	slices.Sort(reset)
+	if want := []string{"AlterClientQuotas", "WriteTxnMarkers"}; !slices.Equal(reset, want) {
+		t.Errorf("the connection is reset for %q, want %q", reset, want)
 	}
 }

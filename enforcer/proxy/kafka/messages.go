@@ -35,12 +35,13 @@ type exchange struct {
 type messages struct {
 	exchanges map[int16]exchange
 	listed    map[int16]*shape
+	places    map[int16]place
 	// latest is the last version of each key that is let through, flexible the first with tags.
 	latest, flexible map[int16]int16
 }
 
 func newMessages() *messages {
-	m := &messages{exchanges: exchanges(), listed: listed(), latest: map[int16]int16{}, flexible: map[int16]int16{}}
+	m := &messages{exchanges: exchanges(), listed: listed(), places: places(), latest: map[int16]int16{}, flexible: map[int16]int16{}}
 	for k := int16(0); k <= kmsg.MaxKey; k++ {
 		r := kmsg.RequestForKey(k)
 		// Topics are found by Metadata alone, which is filtered.

@@ -122,6 +122,7 @@ func TestBroker(t *testing.T) {
 	t.Run("confluent", func(t *testing.T) { testConfluent(t, b, p) })
 	t.Run("rest", func(t *testing.T) { testRest(t, b, p) })
 	t.Run("change", func(t *testing.T) { testChange(t, b, p) })
+	t.Run("sequence", func(t *testing.T) { testSequence(t, b, p) })
 }
 
 func testKcat(t *testing.T, b *broker) {

@@ -8,7 +8,8 @@ import sys
 import time
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import (AclBinding, AclOperation, AclPermissionType, AdminClient, NewTopic, ResourcePatternType,
+                                   ResourceType)
 
 BASE = {"bootstrap.servers": sys.argv[1], "client.id": "confluent"}
 if sys.argv[2] == "sasl":
@@ -90,6 +91,9 @@ def admin():
     future("create", client.create_topics([NewTopic("confluent-made", 1, 1)]))
     future("describe", {"": client.describe_cluster()})
     future("delete", client.delete_topics(["confluent-made"]))
+    future("group", client.describe_consumer_groups(["a-group"]))
+    acl = AclBinding(ResourceType.TOPIC, "orders", ResourcePatternType.LITERAL, "User:x", "*", AclOperation.READ, AclPermissionType.ALLOW)
+    future("acl", client.create_acls([acl]))
 
 
 if sys.argv[2] == "admin":
