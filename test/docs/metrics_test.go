@@ -21,7 +21,6 @@ import (
 	"github.com/septum-dev/septum/enforcer/flow"
 	"github.com/septum-dev/septum/relay"
 	"github.com/septum-dev/septum/xds/envoy"
-
 )
 
 var update = flag.Bool("update", false, "rewrite docs/metrics.md")

@@ -27,7 +27,7 @@ type part struct {
 
 // apart are the packages that are not among the unit tests, as they need the kernel, a cluster or helm.
 func apart() []string {
-	return []string{"./bpf/...", "./enforcer/...", "./xds/envoy/...", "./test/conformance/...", "./test/attack/...", "./test/bench/...", "./test/chart/...", "./test/flows/...", "./test/e2e/...", "./test/cluster/..."}
+	return []string{"./bpf/...", "./enforcer/...", "./xds/envoy/...", "./test/conformance/...", "./test/attack/...", "./test/bench/...", "./test/chart/...", "./test/flows/...", "./test/panels/...", "./test/e2e/...", "./test/cluster/..."}
 }
 
 // parts are all parts, in the order in which they are begun when nothing makes them wait.
@@ -44,8 +44,8 @@ func parts() []part {
 			Command: []string{"hack/prometheus.sh"}},
 		{Name: "unit", About: "pure code, in every package that needs no kernel", Needs: []string{"deps", "prometheus"},
 			Packages: []string{"./..."}, Except: apart(), Flags: []string{"-timeout=15m"}},
-		{Name: "kernel", About: "BPF programs, network namespaces and a real Envoy on this kernel", Needs: []string{"deps", "envoy", "kafka"},
-			Packages: []string{"./bpf/...", "./enforcer/...", "./xds/envoy/...", "./test/conformance/...", "./test/attack/...", "./test/bench/..."}, Flags: []string{"-count=1", "-p=1", "-timeout=20m"}},
+		{Name: "kernel", About: "BPF programs, network namespaces and a real Envoy on this kernel", Needs: []string{"deps", "envoy", "kafka", "prometheus"},
+			Packages: []string{"./bpf/...", "./enforcer/...", "./xds/envoy/...", "./test/conformance/...", "./test/attack/...", "./test/bench/...", "./test/panels/..."}, Flags: []string{"-count=1", "-p=1", "-timeout=20m"}},
 		{Name: "verify", About: "generated files are what their sources give", Needs: []string{"deps"}, Counts: true,
 			Command: []string{"make", "--no-print-directory", "verify"}},
 		{Name: "lint", About: "golangci-lint, with the import table", Needs: []string{"deps"}, Counts: true,

@@ -127,7 +127,7 @@ func (n *Node) snapshot(policies []policy.Policy) policy.Snapshot {
 			s.Identities = append(s.Identities, policy.IdentityLabels{Identity: id, Labels: labels})
 		}
 		s.Endpoints = append(s.Endpoints, policy.Endpoint{
-			Key: Namespace + "/" + name, UID: "uid-" + name, Node: p.Node, Identity: id, Labels: labels, Addrs: p.Addrs,
+			Key: Namespace + "/" + name, UID: "uid-" + name, Node: p.Node, Identity: id, Labels: labels, Addrs: p.Addrs, Workload: name,
 		})
 	}
 	slices.SortFunc(s.Endpoints, func(a, b policy.Endpoint) int { return strings.Compare(a.Key, b.Key) })
