@@ -138,6 +138,10 @@ func grpc(s scope) []Panel {
 
 func kafka(s scope) []Panel {
 	return []Panel{
+		graph("Kafka requests, by key", "Once for each topic.", requestsPerSecond,
+			query{"sum by (api_key, reporter) (" + either(s, "hubble_kafka_requests_total", served, asked) + ")", "{{reporter}} {{api_key}}"}),
+		graph("Kafka requests, by topic", "", requestsPerSecond,
+			query{"sum by (topic) (" + either(s, "hubble_kafka_requests_total", served, asked, `topic!=""`) + ")", "{{topic}}"}),
 		graph("Kafka verdicts", "", requestsPerSecond,
 			query{"sum by (action) (" + either(s, "hubble_policy_verdicts_total", ingress, egress, `match="l7/kafka"`) + ")", "{{action}}"}),
 	}

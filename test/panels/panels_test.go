@@ -106,6 +106,8 @@ func counts(t *testing.T, p prom, waves float64) {
 		`sum(hubble_dns_responses_total{rcode="No Error",ips_returned="1"})`:                                                                              3,
 		`sum(septum_denials_total{kind="http",direction="egress",port="80",policy="demo/web",rule="",source_workload="web",destination_workload="shop"})`: 3,
 		`sum(septum_denials_total{kind="kafka",direction="ingress",port="9092",policy="demo/queue"})`:                                                     1,
+		`sum(hubble_kafka_requests_total{topic="orders",error_code="0",reporter="server",source_workload="web",destination_workload="queue"})`:            2,
+		`sum(hubble_kafka_requests_total{topic="secret",error_code="29",reporter="server"})`:                                                              1,
 		`sum(hubble_policy_verdicts_total{match="l7/kafka",action="forwarded",direction="ingress"})`:                                                      2,
 	} {
 		prom{t, p.client}.until(each*waves, expr)
