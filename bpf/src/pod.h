@@ -101,12 +101,16 @@ static __always_inline int is_borrowed(const struct visit *v)
 }
 
 /* A datagram for the proxy belongs to nothing that began before: after a change it may go to
- * another class, or anywhere, without being lost. */
+ * another class, or anywhere, without being lost. Nor does one from a port that the proxy has
+ * asked from, in the pod's name. */
 static __always_inline int is_new_question(const struct visit *v, const struct node_config *cfg,
 					   const struct conn *c)
 {
-	return v->p.protocol == IPPROTO_UDP && (c->flags & CONN_DOWN) &&
-	       c->direction == v->q.hook && c->generation != cfg->generation;
+	if (v->p.protocol != IPPROTO_UDP || c->direction != v->q.hook)
+		return 0;
+	if (!(c->flags & CONN_DOWN))
+		return (c->flags & CONN_UP) != 0;
+	return c->generation != cfg->generation;
 }
 
 static __always_inline int enforce(struct __sk_buff *skb, __u8 hook)

@@ -2,6 +2,8 @@ package attack
 
 import (
 	"encoding/binary"
+	"errors"
+	"io"
 	"net"
 	"testing"
 	"time"
@@ -83,5 +85,74 @@ func TestSameTupleOnTwoLegs(t *testing.T) {
 				}
 			}
 		}
+		sameDatagrams(t, n, client, family, server)
+		halfClosed(t, client, server)
+	}
+}
+
+// sameDatagrams asks from the very ports that the proxy's own questions have, while these wait for
+// an answer that does not come.
+func sameDatagrams(t *testing.T, n *node.Node, client *node.Pod, family int, server string) {
+	t.Helper()
+	waiting, err := node.Dial(t.Context(), client.NS, net.Dialer{}, "udp", server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer waiting.Close()
+	if _, err := waiting.Write(dnsQuery(t, "silent.example.com.")); err != nil {
+		t.Fatal(err)
+	}
+	var taken []int
+	for end := time.Now().Add(10 * time.Second); len(taken) == 0 && time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		n.Pods["proxy"].Do(func() error {
+			sockets, err := netlink.SocketDiagUDP([]uint8{unix.AF_INET, unix.AF_INET6}[family])
+			for _, s := range sockets {
+				if s.ID.DestinationPort == 53 {
+					taken = append(taken, int(s.ID.SourcePort))
+				}
+			}
+			return err
+		})
+	}
+	if len(taken) == 0 {
+		t.Fatal("the proxy asks nobody")
+	}
+	for _, port := range taken {
+		c, err := node.Dial(t.Context(), client.NS, net.Dialer{LocalAddr: &net.UDPAddr{IP: client.Addrs[family].AsSlice(), Port: port}}, "udp", server)
+		if err != nil {
+			t.Fatalf("from port %d: %v", port, err)
+		}
+		for range 3 {
+			c.SetDeadline(time.Now().Add(5 * time.Second))
+			c.Write(dnsQuery(t, "www.example.com.")) //nolint:errcheck // the answer says it
+			if _, err := c.Read(make([]byte, 512)); err != nil {
+				t.Errorf("a question to %s from port %d, which the proxy has: %v", server, port, err)
+			}
+		}
+		c.Close()
+	}
+}
+
+// halfClosed asks and says that no more comes: the answer comes nevertheless, and then the end.
+func halfClosed(t *testing.T, client *node.Pod, server string) {
+	t.Helper()
+	c, err := node.Dial(t.Context(), client.NS, net.Dialer{}, "tcp", server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(10 * time.Second))
+	q := dnsQuery(t, "www.example.com.")
+	if _, err := c.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(q))), q...)); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.(*net.TCPConn).CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := readDNS(c); err != nil {
+		t.Errorf("the answer to %s after the client's half-close: %v", server, err)
+	}
+	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+		t.Errorf("after the answer comes %v, not the end", err)
 	}
 }
