@@ -92,6 +92,7 @@ type options struct {
 	maxConnections               int64
 	shares                       bpf.Shares
 	cni                          cniOptions
+	export                       exportOptions
 }
 
 func parse(args []string) (o options, verb string, err error) {
@@ -123,6 +124,7 @@ func parse(args []string) (o options, verb string, err error) {
 	f.StringVar(&o.flowAddress, "flow-address", "127.0.0.1:4244", "loopback address to serve flows at, for everybody on the node; empty is none")
 	f.StringVar(&o.flowCluster, "flow-cluster-address", "", "address of the node to serve flows at, for the operator alone (mutual TLS), such as :4247; empty is none")
 	f.IntVar(&o.flowRoom, "flow-room", flow.DefaultRoom, "how many flows are kept")
+	o.export.flags(f)
 	f.BoolVar(&o.flowQueries, "flow-queries", false, "keep the query of URLs in flows, which may hold secrets")
 	o.cni.flags(f)
 	level := f.String("log-level", "info", "lowest level that is logged: debug, info or error")
@@ -168,6 +170,9 @@ func (o *options) complete(verb string) error {
 	}
 	if o.node == "" {
 		return errors.New("the node's name is missing")
+	}
+	if err := o.export.check(); err != nil {
+		return err
 	}
 	if o.serverName == "" {
 		host, _, err := net.SplitHostPort(o.operator)

@@ -131,6 +131,7 @@ func run(ctx context.Context, log logr.Logger, o options) error {
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	serveFlows(ctx, g, log, o, flows, client.FlowTLS())
+	exportFlows(ctx, g, log, o.export, o.node, flows, func(n int) { hubble.Lost(flowpb.LostEventSource_OBSERVER_EVENTS_QUEUE, uint64(n)) })
 	g.Go(func() error { return loop.Run(ctx) })
 	g.Go(func() error { return client.Run(ctx) })
 	g.Go(func() error { return server.Serve(ctx, sockets.xds) })
