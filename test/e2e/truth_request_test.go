@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"encoding/hex"
 	"fmt"
 	"net/netip"
 	"path/filepath"
@@ -10,6 +11,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/septum-dev/septum/enforcer/proxy/kafka/kafkatest"
 	"github.com/septum-dev/septum/policy"
 	"github.com/septum-dev/septum/test/conformance"
 )
@@ -78,8 +82,11 @@ func callOf(r policy.Request, to netip.AddrPort) (call, bool) {
 			args = append(args, "-tcp")
 		}
 		return call{r, append(args, r.DNS.Name), "NOERROR", "REFUSED"}, true
-	case r.Protocol != policy.ProtocolTCP || r.Kafka != nil:
+	case r.Protocol != policy.ProtocolTCP:
 		return call{}, false
+	case r.Kafka != nil:
+		frame := hex.EncodeToString(kafkatest.Request(*r.Kafka, versionOf(*r.Kafka)))
+		return call{r, []string{"kafka", "-timeout", "2s", to.String(), frame}, "answered", "refused"}, true
 	case r.TLS != nil:
 		name := r.TLS.ServerName
 		if name == "" {
@@ -104,7 +111,7 @@ func callOf(r policy.Request, to netip.AddrPort) (call, bool) {
 // want is what one end does to the call.
 func (c call) want(np policy.NodePolicy, r policy.Request) string {
 	packet := r
-	packet.HTTP, packet.DNS, packet.TLS = nil, nil, nil
+	packet.HTTP, packet.DNS, packet.TLS, packet.Kafka = nil, nil, nil, nil
 	first := policy.Decide(np, packet)
 	if first.Verdict == policy.Denied {
 		return "none"
@@ -115,10 +122,21 @@ func (c call) want(np policy.NodePolicy, r policy.Request) string {
 	// What is not of the class's protocol gets no answer of it.
 	i := slices.IndexFunc(np.Classes, func(class policy.Class) bool { return class.ID == first.Class })
 	kind := np.Classes[i].Kind
-	if r.HTTP != nil && kind != policy.KindHTTP || r.DNS != nil && kind != policy.KindDNS {
+	if r.HTTP != nil && kind != policy.KindHTTP || r.DNS != nil && kind != policy.KindDNS || r.Kafka != nil && kind != policy.KindKafka {
 		return "none"
 	}
 	return c.refusal
+}
+
+// versionOf is the request's version; without one, one that the proxy knows and that has topics by name.
+func versionOf(r policy.KafkaRequest) int16 {
+	if r.Version != 0 {
+		return r.Version
+	}
+	if latest, ok := map[policy.KafkaKey]int16{policy.KafkaProduce: 12, policy.KafkaFetch: 12, policy.KafkaSASLHandshake: 1, 24: 3}[r.Key]; ok {
+		return latest
+	}
+	return kmsg.RequestForKey(int16(r.Key)).MaxVersion()
 }
 
 func nodeOf(c conformance.Case, pod netip.Addr) string {

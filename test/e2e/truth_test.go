@@ -35,6 +35,7 @@ func shown() []string {
 		"service-unresolved", "http-whole-string", "native-paths", "http-methods", // 14, 15, 16
 		"http-headers", "http-path-normalisation", "http-long-expression", "grpc-native", // 17, 18, 19, 22
 		"server-names", "server-names-combined", "dns", "fqdn", // 23, 24, 25
+		"kafka-cilium", "kafka-combined", // 27, 28, 29
 	}
 }
 
@@ -101,7 +102,7 @@ func (w world) slots() [][]string { return [][]string{{"a", "b", "c", "d"}, {"e"
 
 // served are the ports that each pod listens on.
 func served() []uint16 {
-	return []uint16{53, 80, 81, 443, 444, 445, 446, 999, 1000, 1535, 2000, 2001, 7999, 8002, 8004, 8080, 8081, 9000, 9090}
+	return []uint16{53, 80, 81, 443, 444, 445, 446, 999, 1000, 1535, 2000, 2001, 7999, 8002, 8004, 8080, 8081, 9000, 9090, 9092, 9093}
 }
 
 func (c cluster) makeWorlds(t *testing.T) error {

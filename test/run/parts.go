@@ -62,7 +62,7 @@ func parts() []part {
 			Packages: []string{"./test/flows/..."}, Flags: []string{"-count=1"}},
 		{Name: "images", About: "the container images", Needs: []string{"envoy", "unit"},
 			Command: []string{"make", "--no-print-directory", "images"}},
-		{Name: "e2e", About: "Septum on a real two-node cluster", Needs: []string{"binaries", "images", "hubble", "kernel", "lint", "verify", "chart"},
+		{Name: "e2e", About: "Septum on a real two-node cluster", Needs: []string{"binaries", "images", "hubble", "kafka", "kernel", "lint", "verify", "chart"},
 			Packages: []string{"./test/e2e/..."}, Tags: "e2e", Flags: []string{"-count=1", "-timeout=40m", "-v"}},
 	}
 }

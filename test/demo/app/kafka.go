@@ -46,8 +46,9 @@ func kafkaRequestsOf(args []string) (kafkaRequests, error) {
 	return out, nil
 }
 
-// run makes the requests, again and again while the plan's length lasts, and prints the outcome
-// of each whenever it changes: "answered", or "refused" and why. What has no connection gets "no answer".
+// run makes the requests once and prints what came of each: "answered", or "refused" and why. Or it
+// makes them again and again while the plan's length lasts, and prints that whenever it changes.
+// What has no connection gets "no answer".
 func (k kafkaRequests) run(ctx context.Context, out io.Writer, p plan) error {
 	dialer := net.Dialer{Timeout: k.timeout}
 	conn, err := dialer.DialContext(ctx, "tcp", k.server)
@@ -59,12 +60,18 @@ func (k kafkaRequests) run(ctx context.Context, out io.Writer, p plan) error {
 	for {
 		for i, frame := range k.frames {
 			outcome, err := k.exchange(conn, frame)
-			if tallies[i].count(outcome, true) {
+			changed := tallies[i].count(outcome, true)
+			if p.length == 0 {
+				fmt.Fprintln(out, outcome)
+			} else if changed {
 				fmt.Fprintf(out, "%.3fs request %d: %s\n", time.Since(started).Seconds(), i, outcome)
 			}
 			if err != nil {
 				return err
 			}
+		}
+		if p.length == 0 {
+			return nil
 		}
 		if time.Since(started) >= p.length {
 			fmt.Fprintf(out, "requests %d each\n", tallies[0].requests)
