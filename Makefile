@@ -93,6 +93,10 @@ plugin: ## The kubectl plugin, in build/bin: put it and kubectl_complete-septum 
 krew: ## The kubectl plugin for all platforms, and Krew's manifest, in build/krew (VERSION=v1.2.3)
 	@hack/krew.sh $(VERSION)
 
+.PHONY: sbom
+sbom: build ## What each program is made of (CycloneDX), in build/sbom
+	@go run ./cmd/sbom -out $(OUT)/sbom $(OUT)/bin/septum-operator $(OUT)/bin/septum-enforcer $(OUT)/bin/septum-cni $(OUT)/bin/septum-proxy $(OUT)/bin/kubectl-septum
+
 .PHONY: images
 images: ## The container images, in build/images (TAG=dev, IMAGES=name,…)
 	@go run ./cmd/images -out $(OUT)/images -bin $(OUT)/bin -tag $(TAG) -only '$(IMAGES)'
