@@ -172,7 +172,7 @@ func TestChoose(t *testing.T) {
 		want  string
 	}{
 		"what a part needs comes with it":    {[]string{"kernel"}, "deps envoy kafka prometheus kernel"},
-		"tests that only come before do not": {[]string{"e2e"}, "deps binaries envoy hubble images e2e"},
+		"tests that only come before do not": {[]string{"e2e"}, "deps binaries envoy kafka hubble images e2e"},
 		"the order is that of the parts":     {[]string{"lint", "unit"}, "deps prometheus unit lint"},
 	} {
 		t.Run(name, func(t *testing.T) {
