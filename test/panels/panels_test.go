@@ -47,6 +47,9 @@ func TestPanels(t *testing.T) {
 	for _, d := range dashboards.All() {
 		t.Run(d.UID, func(t *testing.T) { panels(t, prom{t, p.client}, d) })
 	}
+	if *draw {
+		picture(t, p, web, stranger)
+	}
 	close(release)
 	if code := <-slow; code != 200 {
 		t.Errorf("the request that goes on ends with %d", code)
