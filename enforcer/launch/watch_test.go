@@ -273,8 +273,9 @@ func TestProgress(t *testing.T) {
 					t.Fatalf("%s: %s: %v", what, name, err)
 				}
 			}
-			main, _ := MainThread(pid)
-			if any, _ := AnyThread(pid); good(main) && good(any) {
+			first, errFirst := MainThread(pid)
+			all, errAll := AnyThread(pid)
+			if errors.Join(errFirst, errAll) == nil && good(first) && good(all) {
 				return
 			}
 		}
