@@ -3,6 +3,7 @@ package panels
 
 import (
 	"math"
+	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -44,6 +45,7 @@ func TestPanels(t *testing.T) {
 	}
 	p.until(1, `sum(septum_http_requests_started_total{reporter="server"}) - sum(hubble_http_requests_total{reporter="server"})`)
 	t.Run("Counts", func(t *testing.T) { counts(t, prom{t, p.client}, waves) })
+	t.Run("Page", func(t *testing.T) { page(t, prom{t, p.client}) })
 	for _, d := range dashboards.All() {
 		t.Run(d.UID, func(t *testing.T) { panels(t, prom{t, p.client}, d) })
 	}
@@ -123,6 +125,34 @@ func counts(t *testing.T, p prom, waves float64) {
 		if got, err := p.query(expr, 0); err != nil || len(got) != 1 || got[0].values[0] < waves {
 			t.Errorf("%s is %v, want %v or more; %v", expr, got, waves, err)
 		}
+	}
+}
+
+// page holds the types and meanings in docs/metrics.md to what the enforcer serves, and the enforcer
+// to the page: nothing of ours is served that it does not list.
+func page(t *testing.T, p prom) {
+	t.Helper()
+	text, err := os.ReadFile("../../docs/metrics.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var served map[string][]struct{ Type, Help string }
+	if err := p.ask("metadata", nil, &served); err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for name, m := range served {
+		if !strings.HasPrefix(name, "septum_") && !strings.HasPrefix(name, "hubble_") {
+			continue
+		}
+		found++
+		line := regexp.MustCompile("(?m)^\\| `" + name + "` \\| " + m[0].Type + " \\| .* \\| " + regexp.QuoteMeta(m[0].Help) + " \\|$")
+		if !line.Match(text) {
+			t.Errorf("docs/metrics.md does not say that %s is a %s: %s", name, m[0].Type, m[0].Help)
+		}
+	}
+	if found < 30 {
+		t.Errorf("only %d metrics are served", found)
 	}
 }
 
