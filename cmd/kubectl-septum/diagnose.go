@@ -2,8 +2,6 @@ package main
 
 import (
 	"cmp"
-	"crypto/x509"
-	"encoding/pem"
 	"fmt"
 	"maps"
 	"slices"
@@ -20,7 +18,7 @@ import (
 // The bounds of what is well.
 const (
 	leastKernel = "6.6"
-	// leafLife is that of a certificate: it is renewed when a third of it is left.
+	// endsSoon is less than what is left when a certificate for a day is renewed, a third of it.
 	endsSoon   = 2 * time.Hour
 	caEndsSoon = 30 * 24 * time.Hour
 	// skewed clocks make certificates of the other end not valid yet.
@@ -242,61 +240,6 @@ func lookBehind(s clinic) []finding {
 		}
 	}
 	return out
-}
-
-func lookCertificates(s clinic) []finding {
-	var out []finding
-	look := func(where string, ends time.Time, soon time.Duration, right string) {
-		switch left := ends.Sub(s.now); {
-		case ends.IsZero():
-		case left <= 0:
-			out = append(out, finding{true, where, "it ended " + lasting(-left) + " ago", right})
-		case left < soon:
-			out = append(out, finding{false, where, "it ends in " + lasting(left), right})
-		}
-	}
-	if s.authority == nil {
-		out = append(out, finding{true, "certificate authority", "there is no ConfigMap septum-ca", "the operator makes it: look at its log"})
-	} else {
-		ends, err := lastToEnd([]byte(s.authority.Data["ca.crt"]))
-		if err != nil {
-			out = append(out, finding{true, "certificate authority", err.Error(), "certificates in ca.crt of ConfigMap septum-ca"})
-		}
-		look("certificate authority", ends, caEndsSoon, "the operator renews it when a third of its year is left; one from outside is renewed by who made it")
-	}
-	if s.reader != nil {
-		ends, err := lastToEnd(s.reader.Data[corev1.TLSCertKey])
-		if err != nil {
-			out = append(out, finding{true, "certificate for flows", err.Error(), "the operator makes it anew when Secret " + readerSecret + " is deleted"})
-		}
-		look("certificate for flows", ends, endsSoon, "the operator renews it when a third of its day is left: look at its log")
-	}
-	for _, name := range slices.Sorted(maps.Keys(s.facts)) {
-		look("certificate of node "+name, s.facts[name].CertificateEnds, endsSoon, "the enforcer renews it when a third of its day is left, if it reaches the operator")
-	}
-	return out
-}
-
-// lastToEnd is when the first certificate does, or the one of several that ends last.
-func lastToEnd(text []byte) (time.Time, error) {
-	var ends time.Time
-	for {
-		var block *pem.Block
-		if block, text = pem.Decode(text); block == nil {
-			break
-		}
-		cert, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			return ends, fmt.Errorf("it cannot be read: %w", err)
-		}
-		if cert.NotAfter.After(ends) {
-			ends = cert.NotAfter
-		}
-	}
-	if ends.IsZero() {
-		return ends, fmt.Errorf("it is empty")
-	}
-	return ends, nil
 }
 
 func lookPolicies(s clinic) []finding {
