@@ -2,12 +2,21 @@ package enforcer
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
+	"strings"
 
 	"google.golang.org/protobuf/proto"
 
 	"github.com/septum-dev/septum/policy"
 	"github.com/septum-dev/septum/xds/septumpb"
+)
+
+// What the operator is told of policies' problems that the node itself found: so many, each of so
+// many bytes. It takes no longer texts.
+const (
+	maxPolicyProblems = 16
+	maxPolicyProblem  = 900
 )
 
 // report tells the operator what is in force, if that has changed since it was told.
@@ -44,12 +53,24 @@ func (e *Enforcer) nodeProblems() []*septumpb.NodeProblem {
 	for reason, message := range e.problems {
 		out = append(out, &septumpb.NodeProblem{Reason: reason, Message: message})
 	}
+	out = append(out, policyProblems(e.force.policy.Problems)...)
 	for id, p := range e.pods.problems {
 		out = append(out, &septumpb.NodeProblem{Endpoint: id.key, Reason: p.reason, Message: p.message})
 	}
 	slices.SortFunc(out, func(a, b *septumpb.NodeProblem) int {
 		return cmp.Or(cmp.Compare(a.Endpoint, b.Endpoint), cmp.Compare(a.Reason, b.Reason), cmp.Compare(a.Message, b.Message))
 	})
+	return out
+}
+
+// policyProblems are those that the node found in the policies themselves: the first few, since
+// they come of what the DNS says.
+func policyProblems(problems []policy.Problem) []*septumpb.NodeProblem {
+	var out []*septumpb.NodeProblem
+	for _, p := range problems[:min(len(problems), maxPolicyProblems)] {
+		text := fmt.Sprintf("%s %s/%s: %s: %s", p.Policy.Kind, p.Policy.Namespace, p.Policy.Name, p.Path, p.Message)
+		out = append(out, &septumpb.NodeProblem{Reason: string(p.Reason), Message: strings.ToValidUTF8(text[:min(len(text), maxPolicyProblem)], "")})
+	}
 	return out
 }
 

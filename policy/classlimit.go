@@ -9,6 +9,17 @@ import (
 // subject, peer and port together. It bounds what one class can cost a node's proxy.
 const MaxClassRules = 20_000
 
+// tooMuch reports what a class has no room for.
+func (f *folder) tooMuch(p Problem) {
+	f.limited = true
+	f.report(p)
+}
+
+// limitHTTP leaves out the rules that Envoy has no room for, which then allow nothing.
+func (f *folder) limitHTTP(c *Class) {
+	c.HTTP = f.withinRates(f.withinTokenSources(f.withinHeaderActions(c.HTTP)))
+}
+
 // limit leaves out what is above MaxClassRules: allow rules first, which then allow nothing.
 // Deny rules are never left out alone: where they are too many, the class denies everything.
 func (f *folder) limit(c *Class) {
@@ -42,7 +53,7 @@ func (f *folder) limit(c *Class) {
 			continue
 		}
 		told[r.ID.Policy] = true
-		f.report(Problem{Policy: r.ID.Policy, Path: r.ID.Path, Reason: ReasonUnsupported, Message: fmt.Sprintf(
+		f.tooMuch(Problem{Policy: r.ID.Policy, Path: r.ID.Path, Reason: ReasonUnsupported, Message: fmt.Sprintf(
 			"the HTTP rules of all policies for the same pods, peer and port are %d, and %d are possible: this rule and those of the policy after it allow nothing",
 			len(c.HTTP), MaxClassRules)})
 	}
@@ -60,7 +71,7 @@ func (f *folder) limitKafka(c *Class) {
 			continue
 		}
 		last = r.ID.Policy
-		f.report(Problem{Policy: last, Path: r.ID.Path, Reason: ReasonUnsupported, Message: fmt.Sprintf(
+		f.tooMuch(Problem{Policy: last, Path: r.ID.Path, Reason: ReasonUnsupported, Message: fmt.Sprintf(
 			"the Kafka rules of all policies for the same pods, peer and port are %d, and %d are possible: together they allow nothing",
 			len(c.Kafka), MaxClassRules)})
 	}
@@ -77,7 +88,7 @@ func (f *folder) limitDNS(c *Class) {
 			continue
 		}
 		last = r.ID.Policy
-		f.report(Problem{Policy: last, Path: r.ID.Path, Reason: ReasonUnsupported, Message: fmt.Sprintf(
+		f.tooMuch(Problem{Policy: last, Path: r.ID.Path, Reason: ReasonUnsupported, Message: fmt.Sprintf(
 			"the DNS rules of all policies for the same pods, peer and port are %d, and %d are possible: this rule and those of the policy after it allow nothing",
 			len(c.DNS), MaxClassRules)})
 	}

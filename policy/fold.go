@@ -26,8 +26,8 @@ type folder struct {
 	classes   map[ClassID]*Class
 	partsOf   map[ClassID][]Ref
 	report    func(Problem)
-	// limited is set where a class has too much.
-	limited *bool
+	// limited is true where a class has too much.
+	limited bool
 	// byCover and byContent are the outcomes so far.
 	byCover   map[string]*outcome
 	byContent map[string]*outcome
@@ -204,13 +204,8 @@ func (f *folder) class(l4, l7, soft []*rule) ClassID {
 	slices.SortFunc(out.DNS, func(a, b DNSRule) int { return CompareRuleIDs(a.ID, b.ID) })
 	slices.SortFunc(out.Kafka, func(a, b KafkaRule) int { return CompareRuleIDs(a.ID, b.ID) })
 	if _, ok := f.classes[out.ID]; !ok {
-		within := *f
-		within.report = func(p Problem) {
-			*f.limited = true
-			f.report(p)
-		}
-		within.limit(out)
-		out.HTTP = within.withinRates(within.withinTokenSources(within.withinHeaderActions(out.HTTP)))
+		f.limit(out)
+		f.limitHTTP(out)
 		f.classes[out.ID] = out
 		for _, r := range slices.Concat(l4, l7, soft) {
 			f.partsOf[out.ID] = append(f.partsOf[out.ID], r.id.Policy)

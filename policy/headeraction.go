@@ -106,7 +106,7 @@ func (f *folder) withinHeaderActions(rules []HTTPRule) []HTTPRule {
 		}
 		if len(r.actions()) > 0 {
 			if !headerActionsFit(with+1, len(more)) {
-				f.report(Problem{Policy: r.ID.Policy, Path: r.ID.Path, Reason: ReasonUnsupported, Message: fmt.Sprintf(
+				f.tooMuch(Problem{Policy: r.ID.Policy, Path: r.ID.Path, Reason: ReasonUnsupported, Message: fmt.Sprintf(
 					"the rules for one peer and port can have %d different actions on headers, in %d rules then, and those before it have them: the rule allows nothing",
 					MaxHeaderActions, maxHeaderWays>>MaxHeaderActions)})
 				continue

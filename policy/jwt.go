@@ -118,7 +118,7 @@ func (f *folder) withinTokenSources(rules []HTTPRule) []HTTPRule {
 		case len(sources) < MaxTokenSources:
 			sources = append(sources, r.JWT.TokenSource)
 		default:
-			f.report(Problem{Policy: r.ID.Policy, Path: r.ID.Path, Reason: ReasonUnsupported, Message: fmt.Sprintf(
+			f.tooMuch(Problem{Policy: r.ID.Policy, Path: r.ID.Path, Reason: ReasonUnsupported, Message: fmt.Sprintf(
 				"the rules for one peer and port can ask for tokens of %d issuers (each with its keys and header), and those before it do: the rule allows nothing",
 				MaxTokenSources)})
 			continue

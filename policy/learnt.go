@@ -69,11 +69,14 @@ func WithLearnt(np NodePolicy, learnt []Learnt) NodePolicy {
 	}
 	np.Classes = append(slices.Clone(np.Classes), m.made...)
 	slices.SortFunc(np.Classes, func(a, b Class) int { return cmp.Compare(a.ID, b.ID) })
+	slices.SortFunc(m.problems, compareProblems)
+	np.Problems = slices.Compact(m.problems)
 	return np
 }
 
 // withoutLocal leaves out the entries and classes that WithLearnt made in tables.
 func withoutLocal(np NodePolicy) NodePolicy {
+	np.Problems = nil
 	local := func(i Identity) bool { return i >= FirstLocalIdentity }
 	np.Tables = slices.Clone(np.Tables)
 	for i := range np.Tables {

@@ -14,6 +14,8 @@ type merger struct {
 	classes map[ClassID]Class
 	// made are the classes that were not there before.
 	made []Class
+	// problems are what of them there was no room for.
+	problems []Problem
 }
 
 // entries returns the entries, without identity, of what may do whatever one of the parts
@@ -174,9 +176,22 @@ func (m *merger) class(of []Entry, open *RuleID, soft []RuleID) ClassID {
 	out.HTTP = eachOnce(slices.Concat(out.HTTP, insideTLS(out.TLS, nil)), func(r HTTPRule) RuleID { return r.ID })
 	out.DNS = eachOnce(out.DNS, func(r DNSRule) RuleID { return r.ID })
 	out.Kafka = eachOnce(out.Kafka, func(r KafkaRule) RuleID { return r.ID })
+	m.limit(&out)
 	m.classes[out.ID] = out
 	m.made = append(m.made, out)
 	return out.ID
+}
+
+// limit holds a class to what the operator holds its own to: each of the others has no more than
+// that, but not all of them together.
+func (m *merger) limit(c *Class) {
+	f := &folder{report: func(p Problem) {
+		p.Message = "for an address that the DNS gave for several names: " + p.Message
+		m.problems = append(m.problems, p)
+	}}
+	f.limitNames(c)
+	f.limit(c)
+	f.limitHTTP(c)
 }
 
 // mergeAllowAll: what is allowed for good comes before what Audit lets through.

@@ -21,6 +21,8 @@ type NodePolicy struct {
 	Identities []IdentityLabels
 	// Secrets are those that Classes name and that can be read, by ID.
 	Secrets []Secret
+	// Problems are what the node itself had to close ([WithLearnt]); the operator's are not in it.
+	Problems []Problem
 }
 
 // EndpointPolicy is one pod and the tables that judge its traffic.

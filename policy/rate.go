@@ -63,7 +63,7 @@ func (f *folder) withinRates(rules []HTTPRule) []HTTPRule {
 		if n++; n <= MaxClassRates {
 			return false
 		}
-		f.report(Problem{Policy: r.ID.Policy, Path: r.ID.Path, Reason: ReasonUnsupported, Message: fmt.Sprintf(
+		f.tooMuch(Problem{Policy: r.ID.Policy, Path: r.ID.Path, Reason: ReasonUnsupported, Message: fmt.Sprintf(
 			"of the rules for one peer and port %d can have a rate, and those before it have: the rule allows nothing", MaxClassRates)})
 		return true
 	})

@@ -107,7 +107,7 @@ func (c *compiler) table(in tableInput) TableID {
 	t.Denying = in.denying(how)
 	c.tables[id] = t
 	rules := in.rules(how)
-	f := &folder{direction: in.direction, how: how, rules: rules, classes: c.classes, partsOf: c.partsOf, report: c.report, limited: &c.limited,
+	f := &folder{direction: in.direction, how: how, rules: rules, classes: c.classes, partsOf: c.partsOf, report: c.report,
 		byCover: map[string]*outcome{}, byContent: map[string]*outcome{}}
 
 	var wide []int32
@@ -131,6 +131,7 @@ func (c *compiler) table(in tableInput) TableID {
 			t.Entries = appendEntries(t.Entries, identity, own)
 		}
 	}
+	c.limited = c.limited || f.limited
 	slices.SortFunc(t.Entries, CompareEntries)
 	if in.direction == Egress {
 		t.Entries = append(t.Entries, c.serviceEntries(*t, how.mixed)...)

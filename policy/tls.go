@@ -192,7 +192,7 @@ func insideTLS(tls []TLSRule, l7 []*rule) []HTTPRule {
 // MaxClassNames is how many server names one class can have: each is a part of Envoy's listener.
 const MaxClassNames = 1000
 
-// tls fills a class from TLS rules, and leaves out the rules that would give it too many names.
+// tls fills a class from TLS rules.
 func (f *folder) tls(c *Class, l7 []*rule) {
 	for _, r := range l7 {
 		if tls, ok := r.l7.(*TLS); ok && !slices.ContainsFunc(c.TLS, func(o TLSRule) bool { return o.ID == tls.Rule.ID }) {
@@ -201,9 +201,13 @@ func (f *folder) tls(c *Class, l7 []*rule) {
 	}
 	slices.SortFunc(c.TLS, func(a, b TLSRule) int { return CompareRuleIDs(a.ID, b.ID) })
 	c.HTTP = append(c.HTTP, insideTLS(c.TLS, l7)...)
-	if _, made := f.classes[c.ID]; made {
-		return
+	if _, made := f.classes[c.ID]; !made {
+		f.limitNames(c)
 	}
+}
+
+// limitNames leaves out the rules on server names for which there is no room.
+func (f *folder) limitNames(c *Class) {
 	names := map[ServerName]bool{}
 	for i, r := range c.TLS {
 		for _, n := range r.Names {
@@ -213,7 +217,7 @@ func (f *folder) tls(c *Class, l7 []*rule) {
 			continue
 		}
 		for _, r := range c.TLS[i:] {
-			f.report(Problem{Policy: r.ID.Policy, Path: r.ID.Path, Reason: ReasonUnsupported, Message: fmt.Sprintf(
+			f.tooMuch(Problem{Policy: r.ID.Policy, Path: r.ID.Path, Reason: ReasonUnsupported, Message: fmt.Sprintf(
 				"the server names of all policies for the same pods, peer and port are more than the %d that are possible: this rule allows nothing", MaxClassNames)})
 		}
 		// A class of TLS stays one, also without any rule that allows.
