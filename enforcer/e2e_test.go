@@ -60,7 +60,7 @@ func TestSamplePolicy(t *testing.T) {
 			`http-response FORWARDED \(HTTP/1.1 200 \d+ms \(GET http://.*/data\)\)`,
 			`http-request DROPPED \(HTTP/1.1 POST http://.*/data\)`,
 			`policy-verdict:none INGRESS DENIED BY allow-get-products \(CiliumNetworkPolicy\) \(TCP\)`,
-			`demo/stranger:\d+ .* policy denied DROPPED \(TCP\)`,
+			`demo/stranger:\d+ .* Policy denied DROPPED \(TCP\)`,
 		} {
 			if !regexp.MustCompile(want).Match(out) {
 				t.Errorf("no flow is %s in\n%s", want, out)

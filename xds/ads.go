@@ -64,7 +64,6 @@ type adsStream struct {
 	discovery.AggregatedDiscoveryService_DeltaAggregatedResourcesServer
 	ctx      context.Context
 	node     string
-	caches   *caches
 	observer Observer
 	refused  atomic.Pointer[error]
 	// first is the first request, until Recv has returned it; features are those that it names.

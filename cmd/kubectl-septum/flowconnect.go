@@ -81,11 +81,11 @@ func readerTLS(ctx context.Context, c client.Client, namespace string) (*tls.Con
 	}
 	pair, err := tls.X509KeyPair(secret.Data[corev1.TLSCertKey], secret.Data[corev1.TLSPrivateKeyKey])
 	if err != nil {
-		return nil, fmt.Errorf("Secret %s/%s has no certificate with its key: %w", namespace, readerSecret, err)
+		return nil, fmt.Errorf("the Secret %s/%s has no certificate with its key: %w", namespace, readerSecret, err)
 	}
 	roots := x509.NewCertPool()
 	if !roots.AppendCertsFromPEM(secret.Data["ca.crt"]) {
-		return nil, fmt.Errorf("Secret %s/%s has no certificates under ca.crt", namespace, readerSecret)
+		return nil, fmt.Errorf("the Secret %s/%s has no certificates under ca.crt", namespace, readerSecret)
 	}
 	return &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{pair}, RootCAs: roots, ServerName: relayService + "." + namespace + ".svc"}, nil
 }
@@ -107,7 +107,7 @@ func relayPod(ctx context.Context, c client.Client, namespace string) (string, i
 	}
 	i := slices.IndexFunc(pods.Items, ready)
 	if i < 0 {
-		return "", 0, fmt.Errorf("Service %s/%s has no pod that is ready", namespace, relayService)
+		return "", 0, fmt.Errorf("the Service %s/%s has no pod that is ready", namespace, relayService)
 	}
 	port, err := containerPort(svc, pods.Items[i])
 	return pods.Items[i].Name, port, err
@@ -116,7 +116,7 @@ func relayPod(ctx context.Context, c client.Client, namespace string) (string, i
 // containerPort is the pod's port behind the service's first.
 func containerPort(svc corev1.Service, pod corev1.Pod) (int32, error) {
 	if len(svc.Spec.Ports) == 0 {
-		return 0, fmt.Errorf("Service %s/%s has no port", svc.Namespace, svc.Name)
+		return 0, fmt.Errorf("the Service %s/%s has no port", svc.Namespace, svc.Name)
 	}
 	target := svc.Spec.Ports[0].TargetPort
 	if target.Type == intstr.Int && target.IntVal > 0 {
@@ -160,7 +160,7 @@ func forward(config *rest.Config, namespace, pod string, port int32, errOut io.W
 	go func() { ended <- forwarder.ForwardPorts() }()
 	stop = func() {
 		close(stopped)
-		<-ended
+		<-ended //nolint:errcheck // that it was stopped is no error
 	}
 	select {
 	case err := <-ended:

@@ -18,7 +18,7 @@ func responses() []*observerpb.GetFlowsResponse {
 	at := timestamppb.New(time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC))
 	const bad = "x\x1b[2J\r\ny"
 	flow := &flowpb.Flow{
-		Time: at, NodeName: bad, Verdict: flowpb.Verdict_DROPPED, IsReply: wrapperspb.Bool(false), Summary: bad,
+		Time: at, NodeName: bad, Verdict: flowpb.Verdict_DROPPED, IsReply: wrapperspb.Bool(false), Summary: bad, //nolint:staticcheck // older servers fill it
 		IP: &flowpb.IP{Source: "10.0.0.1", Destination: bad}, Source: &flowpb.Endpoint{Namespace: bad, PodName: bad, Identity: 300},
 		Destination: &flowpb.Endpoint{Identity: 2}, EventType: &flowpb.CiliumEventType{Type: 5},
 		TrafficDirection: flowpb.TrafficDirection_INGRESS, IngressDeniedBy: []*flowpb.Policy{{Kind: bad, Name: bad}},

@@ -279,12 +279,11 @@ func (s *nameSuite) rebinding(t *testing.T) {
 	} {
 		s.attack(t, result{"Rebinding", "an allowed name leads to " + to.what, denied, "DNS server"}, func(t *testing.T) {
 			name := fmt.Sprintf("r%d.example.com.", len(s.results))
-			record := address6(name, "::1")
+			kind := addressOf
 			if strings.Contains(to.addr, ":") {
-				record = address6(name, to.addr)
-			} else {
-				record = addressOf(name, to.addr, 60)
+				kind = func(name, addr string, _ uint32) dnsmessage.Resource { return address6(name, addr) }
 			}
+			record := kind(name, to.addr, 60)
 			s.say(name, record)
 			before := s.refused(t)
 			s.leads(t, name, to.addr, false)
