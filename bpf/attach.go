@@ -209,15 +209,23 @@ func (h tcxHook) update() (bool, error) {
 	return false, removePin(h.pin)
 }
 
+// openPinned opens a pinned link; nil without an error says that there is none.
+func openPinned(pin string) (link.Link, error) {
+	l, err := link.LoadPinnedLink(pin, nil)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open pinned link: %w", err)
+	}
+	return l, nil
+}
+
 // pinned opens the hook's pinned link, which is nil if there is none. The info is nil if the
 // link's interface is gone.
 func (h tcxHook) pinned() (l link.Link, info *link.Info, err error) {
-	l, err = link.LoadPinnedLink(h.pin, nil)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil, nil
-	}
-	if err != nil {
-		return nil, nil, fmt.Errorf("open pinned link: %w", err)
+	if l, err = openPinned(h.pin); l == nil {
+		return nil, nil, err
 	}
 	if info, err = l.Info(); err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("read pinned link: %w", err), l.Close())

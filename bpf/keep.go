@@ -12,7 +12,6 @@ import (
 	"slices"
 
 	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 )
 
@@ -98,12 +97,9 @@ func (d *Datapath) ProxyIsAttached() (bool, error) {
 
 // alive says whether there is a pinned link, and it is attached to something.
 func alive(pin string) (bool, error) {
-	l, err := link.LoadPinnedLink(pin, nil)
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	if err != nil {
-		return false, fmt.Errorf("open pinned link: %w", err)
+	l, err := openPinned(pin)
+	if l == nil {
+		return false, err
 	}
 	defer l.Close()
 	info, err := l.Info()

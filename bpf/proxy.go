@@ -3,7 +3,6 @@ package bpf
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -197,12 +196,9 @@ func (d *Datapath) attachSocket() error {
 // updatePinned swaps the program of a pinned link; false says that there is none, or none
 // that is alive.
 func updatePinned(pin string, program *ebpf.Program) (bool, error) {
-	l, err := link.LoadPinnedLink(pin, nil)
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	if err != nil {
-		return false, fmt.Errorf("open pinned link: %w", err)
+	l, err := openPinned(pin)
+	if l == nil {
+		return false, err
 	}
 	defer l.Close()
 	err = l.Update(program)
