@@ -11,10 +11,6 @@ fi
 mkdir -p "$dir"
 exec 9>"$dir.lock"
 flock 9
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-cd "$work"
-apt-get download -q prometheus >&2 || { apt-get update -qq >&2 && apt-get download -q prometheus >&2; }
-dpkg-deb -x prometheus_*.deb "$dir"
+"$(dirname "$0")/unpack.sh" "$dir" prometheus
 "$dir/usr/bin/promtool" --version >&2
 echo "$dir/usr/bin"

@@ -17,13 +17,5 @@ if [ ! -x "$dir/coredns" ]; then
 	(cd "$source" && CGO_ENABLED=0 go build -buildvcs=false -trimpath -o "$dir/.coredns" ./coredns) >&2
 	mv "$dir/.coredns" "$dir/coredns"
 fi
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-cd "$work"
-packages='dnsmasq-base libdbus-1-3 libnetfilter-conntrack3 libnfnetlink0 libnftables1 libnftnl11 libxtables12 libmnl0 libjansson4'
-# shellcheck disable=SC2086 # a list
-apt-get download -q $packages >&2 || { apt-get update -qq >&2 && apt-get download -q $packages >&2; }
-for package in *.deb; do
-	dpkg-deb -x "$package" "$dir"
-done
+"$here/../../hack/unpack.sh" "$dir" dnsmasq-base libdbus-1-3 libnetfilter-conntrack3 libnfnetlink0 libnftables1 libnftnl11 libxtables12 libmnl0 libjansson4
 echo "$dir"

@@ -3,6 +3,7 @@
 # installed one would be started), and prints the directory.
 set -eu
 
+here=$(cd "$(dirname "$0")" && pwd)
 dir=${SEPTUM_CACHE:-$HOME/.cache/septum}/servers
 if [ -x "$dir/usr/sbin/nginx" ] && [ -x "$dir/usr/sbin/apache2" ] && [ -x "$dir/usr/sbin/haproxy" ]; then
 	echo "$dir"
@@ -11,14 +12,6 @@ fi
 mkdir -p "$dir"
 exec 9>"$dir.lock"
 flock 9
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-cd "$work"
-packages='nginx apache2-bin libapr1 libaprutil1 liblua5.3-0 libjansson4 haproxy libopentracing-c-wrapper0 libopentracing1'
-# shellcheck disable=SC2086 # a list
-apt-get download -q $packages >&2 || { apt-get update -qq >&2 && apt-get download -q $packages >&2; }
-for package in *.deb; do
-	dpkg-deb -x "$package" "$dir"
-done
+"$here/../../hack/unpack.sh" "$dir" nginx apache2-bin libapr1 libaprutil1 liblua5.3-0 libjansson4 haproxy libopentracing-c-wrapper0 libopentracing1
 LD_LIBRARY_PATH=$(echo "$dir"/usr/lib/*-linux-gnu) "$dir/usr/sbin/nginx" -v >&2
 echo "$dir"

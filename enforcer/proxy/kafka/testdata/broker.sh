@@ -3,6 +3,7 @@
 # installing anything, and prints the directory: libs/*.jar, usr/bin/kcat.
 set -eu
 
+here=$(cd "$(dirname "$0")" && pwd)
 version=4.1.0
 dir=${SEPTUM_CACHE:-$HOME/.cache/septum}/kafka-$version
 if [ -e "$dir/complete" ]; then
@@ -31,12 +32,7 @@ cat >pom.xml <<POM
 </project>
 POM
 mvn -q -B dependency:copy-dependencies "-DoutputDirectory=$dir/libs" -DincludeScope=runtime >&2
-packages='kcat librdkafka1 libyajl2'
-# shellcheck disable=SC2086 # a list
-apt-get download -q $packages >&2 || { apt-get update -qq >&2 && apt-get download -q $packages >&2; }
-for package in *.deb; do
-	dpkg-deb -x "$package" "$dir"
-done
+"$here/../../../../hack/unpack.sh" "$dir" kcat librdkafka1 libyajl2
 LD_LIBRARY_PATH=$(echo "$dir"/usr/lib/*-linux-gnu) "$dir/usr/bin/kcat" -V >&2
 touch "$dir/complete"
 echo "$dir"
