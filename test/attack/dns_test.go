@@ -16,7 +16,6 @@ import (
 
 	"golang.org/x/net/dns/dnsmessage"
 
-	"github.com/septum-dev/septum/enforcer/netns"
 	"github.com/septum-dev/septum/policy"
 	"github.com/septum-dev/septum/test/attack/node"
 )
@@ -88,60 +87,13 @@ func (r *resolver) answer(q []byte, from netip.Addr) [][]byte {
 
 func (r *resolver) serve(t *testing.T, pod *node.Pod) {
 	t.Helper()
-	var udp net.PacketConn
-	var tcp net.Listener
-	err := netns.Do(pod.File, func() (err error) {
-		if udp, err = net.ListenPacket("udp", ":53"); err == nil {
-			tcp, err = net.Listen("tcp", ":53")
+	serveDNS(t, pod, func(q []byte, from netip.Addr) []datagram {
+		var out []datagram
+		for _, a := range r.answer(q, from) {
+			out = append(out, datagram{message: a})
 		}
-		return err
+		return out
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { udp.Close(); tcp.Close() })
-	go func() {
-		b := make([]byte, 65535)
-		for {
-			n, from, err := udp.ReadFrom(b)
-			if err != nil {
-				return
-			}
-			for _, a := range r.answer(b[:n], from.(*net.UDPAddr).AddrPort().Addr().Unmap()) {
-				udp.WriteTo(a, from)
-			}
-		}
-	}()
-	go func() {
-		for {
-			c, err := tcp.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer c.Close()
-				for {
-					q, err := readDNS(c)
-					if err != nil {
-						return
-					}
-					for _, a := range r.answer(q, c.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().Unmap()) {
-						c.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(a))), a...))
-					}
-				}
-			}()
-		}
-	}()
-}
-
-func readDNS(c net.Conn) ([]byte, error) {
-	var size [2]byte
-	if _, err := io.ReadFull(c, size[:]); err != nil {
-		return nil, err
-	}
-	b := make([]byte, binary.BigEndian.Uint16(size[:]))
-	_, err := io.ReadFull(c, b)
-	return b, err
 }
 
 func dnsQuery(t *testing.T, name string) []byte {

@@ -1,10 +1,7 @@
 package attack
 
 import (
-	"encoding/binary"
-	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"strings"
 	"sync"
@@ -12,7 +9,6 @@ import (
 
 	"golang.org/x/net/dns/dnsmessage"
 
-	"github.com/septum-dev/septum/enforcer/netns"
 	"github.com/septum-dev/septum/test/attack/node"
 )
 
@@ -20,21 +16,15 @@ import (
 type liar struct {
 	mu    sync.Mutex
 	asked map[string]int
-	says  map[string]func(q dnsmessage.Message) []lie
-}
-
-// lie is one datagram that the server sends, and whether from another port than it was asked at.
-type lie struct {
-	message   []byte
-	otherPort bool
+	says  map[string]func(q dnsmessage.Message) []datagram
 }
 
 // say has the server answer a name with these records, and nothing else.
 func (l *liar) say(name string, answers ...dnsmessage.Resource) {
-	l.sayAll(name, func(q dnsmessage.Message) []lie { return []lie{{message: packed(q, answers)}} })
+	l.sayAll(name, func(q dnsmessage.Message) []datagram { return []datagram{{message: packed(q, answers)}} })
 }
 
-func (l *liar) sayAll(name string, f func(q dnsmessage.Message) []lie) {
+func (l *liar) sayAll(name string, f func(q dnsmessage.Message) []datagram) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.says[name] = f
@@ -56,7 +46,7 @@ func packed(q dnsmessage.Message, answers []dnsmessage.Resource) []byte {
 	return out
 }
 
-func (l *liar) lies(b []byte) []lie {
+func (l *liar) lies(b []byte) []datagram {
 	var q dnsmessage.Message
 	if q.Unpack(b) != nil || len(q.Questions) == 0 {
 		return nil
@@ -68,60 +58,12 @@ func (l *liar) lies(b []byte) []lie {
 	if f := l.says[name]; f != nil {
 		return f(q)
 	}
-	return []lie{{message: packed(q, []dnsmessage.Resource{resource(q.Questions[0].Name.String(), 60, &dnsmessage.AResource{A: [4]byte{192, 0, 2, 1}})})}}
+	return []datagram{{message: packed(q, []dnsmessage.Resource{resource(q.Questions[0].Name.String(), 60, &dnsmessage.AResource{A: [4]byte{192, 0, 2, 1}})})}}
 }
 
 func (l *liar) serve(t *testing.T, pod *node.Pod) {
 	t.Helper()
-	var udp, other net.PacketConn
-	var tcp net.Listener
-	err := netns.Do(pod.File, func() error {
-		var errs [3]error
-		udp, errs[0] = net.ListenPacket("udp", ":53")
-		other, errs[1] = net.ListenPacket("udp", ":5353")
-		tcp, errs[2] = net.Listen("tcp", ":53")
-		return errors.Join(errs[:]...)
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { udp.Close(); other.Close(); tcp.Close() })
-	go func() {
-		b := make([]byte, 65535)
-		for {
-			n, from, err := udp.ReadFrom(b)
-			if err != nil {
-				return
-			}
-			for _, said := range l.lies(b[:n]) {
-				conn := udp
-				if said.otherPort {
-					conn = other
-				}
-				conn.WriteTo(said.message, from)
-			}
-		}
-	}()
-	go func() {
-		for {
-			c, err := tcp.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer c.Close()
-				for {
-					q, err := readDNS(c)
-					if err != nil {
-						return
-					}
-					for _, said := range l.lies(q) {
-						c.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(said.message))), said.message...))
-					}
-				}
-			}()
-		}
-	}()
+	serveDNS(t, pod, func(q []byte, _ netip.Addr) []datagram { return l.lies(q) })
 }
 
 // chain are aliases of a name, and at their end an address.

@@ -1,9 +1,7 @@
 package attack
 
 import (
-	"encoding/binary"
 	"fmt"
-	"io"
 	"net"
 	"slices"
 	"strings"
@@ -35,7 +33,7 @@ type nameSuite struct {
 
 // TestNameAttacks has each attack by the DNS as a line of its own.
 func TestNameAttacks(t *testing.T) {
-	s := &nameSuite{Node: node.New(t), liar: liar{asked: map[string]int{}, says: map[string]func(dnsmessage.Message) []lie{}}}
+	s := &nameSuite{Node: node.New(t), liar: liar{asked: map[string]int{}, says: map[string]func(dnsmessage.Message) []datagram{}}}
 	s.client = s.AddPod("client", "10.244.1.2", policy.Labels{"k8s:app": "client"})
 	s.at = s.AddPod("resolver", "10.244.1.3", policy.Labels{"k8s:app": "resolver"})
 	s.other = s.AddPod("other", "10.244.1.4", policy.Labels{"k8s:app": "other"})
@@ -72,52 +70,6 @@ func TestNameAttacks(t *testing.T) {
 	})
 }
 
-// say is the liar's for the one address outside of the cluster.
-func (s *nameSuite) say(name string, answers ...dnsmessage.Resource) { s.liar.say(name, answers...) }
-
-// told has the client ask for a name until it is answered.
-func (s *nameSuite) told(t *testing.T, name string) *dnsmessage.Message {
-	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); ; {
-		m, err := lookUp(t, s.client, "udp", s.resolver, name)
-		if err == nil {
-			return m
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%s: %v", name, err)
-		}
-	}
-}
-
-// leads checks whether the client reaches an address after it has been told of it.
-func (s *nameSuite) leads(t *testing.T, name, addr string, want bool) {
-	t.Helper()
-	s.told(t, name)
-	if got := reaches(t, s.client, net.JoinHostPort(addr, "80")); got != want {
-		t.Errorf("%s leads to %s: %v, want %v", name, addr, got, want)
-	}
-}
-
-// exchange sends bytes to the resolver, and returns what comes back.
-func (s *nameSuite) exchange(t *testing.T, network string, b []byte) ([]byte, error) {
-	t.Helper()
-	conn, err := node.Dial(t.Context(), s.client.NS, net.Dialer{}, network, s.resolver)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(2 * time.Second))
-	if network == "tcp" {
-		b = append(binary.BigEndian.AppendUint16(nil, uint16(len(b))), b...)
-	}
-	if _, err := conn.Write(b); err != nil {
-		return nil, err
-	}
-	out := make([]byte, 4096)
-	n, err := conn.Read(out)
-	return out[:n], err
-}
-
 func (s *nameSuite) questions(t *testing.T) {
 	question := func(attack, expected string, run func(t *testing.T)) {
 		s.attack(t, result{"Questions", attack, expected, "DNS server"}, run)
@@ -147,7 +99,7 @@ func (s *nameSuite) questions(t *testing.T) {
 	})
 	question("a resolver that no rule allows", denied, func(t *testing.T) {
 		var wrong liar
-		wrong.asked, wrong.says = map[string]int{}, map[string]func(dnsmessage.Message) []lie{}
+		wrong.asked, wrong.says = map[string]int{}, map[string]func(dnsmessage.Message) []datagram{}
 		wrong.serve(t, s.other)
 		if _, err := lookUp(t, s.client, "udp", net.JoinHostPort(s.other.Addrs[0].String(), "53"), "www.example.com."); err == nil || wrong.times("www.example.com.") != 0 {
 			t.Errorf("it was asked %d times: %v", wrong.times("www.example.com."), err)
@@ -205,12 +157,12 @@ func (s *nameSuite) answers(t *testing.T) {
 		s.attack(t, result{"Answers", attack, expected, "DNS server"}, run)
 	}
 	answer("answers with another id, to another question and from another port before the right one", same, func(t *testing.T) {
-		s.liar.sayAll("spoofed.example.com.", func(q dnsmessage.Message) []lie {
+		s.liar.sayAll("spoofed.example.com.", func(q dnsmessage.Message) []datagram {
 			right, wrongID, wrongName := q, q, q
 			wrongID.ID++
 			wrongName.Questions = []dnsmessage.Question{{Name: dnsmessage.MustNewName("www.example.com."), Type: dnsmessage.TypeA, Class: dnsmessage.ClassINET}}
 			bad := []dnsmessage.Resource{addressOf("spoofed.example.com.", outsideFree, 60)}
-			return []lie{{message: packed(wrongID, bad)}, {message: packed(wrongName, bad)}, {message: packed(right, bad), otherPort: true}, {message: []byte{1, 2, 3}},
+			return []datagram{{message: packed(wrongID, bad)}, {message: packed(wrongName, bad)}, {message: packed(right, bad), otherPort: true}, {message: []byte{1, 2, 3}},
 				{message: packed(right, []dnsmessage.Resource{addressOf("spoofed.example.com.", outside, 60)})}}
 		})
 		s.leads(t, "spoofed.example.com.", outsideFree, false)
@@ -296,36 +248,6 @@ func (s *nameSuite) rebinding(t *testing.T) {
 	}
 }
 
-// refused is how many addresses the enforcer says it has not learnt.
-func (s *nameSuite) refused(t *testing.T) (total float64) {
-	t.Helper()
-	return s.metric(t, "septum_enforcer_refused_addresses_total")
-}
-
-// metric is the sum of a metric of the enforcer's.
-func (s *nameSuite) metric(t *testing.T, name string) (total float64) {
-	t.Helper()
-	conn, err := node.Dial(t.Context(), s.Host, net.Dialer{}, "tcp", node.Addr+":9965")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	fmt.Fprintf(conn, "GET /metrics HTTP/1.0\r\n\r\n")
-	text, err := io.ReadAll(conn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for line := range strings.Lines(string(text)) {
-		var n float64
-		if i := strings.LastIndexByte(line, ' '); strings.HasPrefix(line, name) && i > 0 {
-			if _, err := fmt.Sscan(line[i:], &n); err == nil {
-				total += n
-			}
-		}
-	}
-	return total
-}
-
 func (s *nameSuite) floods(t *testing.T) {
 	flood := func(attack string, run func(t *testing.T)) {
 		s.attack(t, result{"Floods of names", attack, works, "DNS server"}, run)
@@ -339,7 +261,7 @@ func (s *nameSuite) floods(t *testing.T) {
 		}
 	}
 	flood("1,000 questions that the resolver does not answer, of one pod at once", func(t *testing.T) {
-		s.liar.sayAll("silent.example.com.", func(dnsmessage.Message) []lie { return nil })
+		s.liar.sayAll("silent.example.com.", func(dnsmessage.Message) []datagram { return nil })
 		q := dnsQuery(t, "silent.example.com.")
 		for range 1000 {
 			conn, err := node.Dial(t.Context(), s.client.NS, net.Dialer{}, "udp", s.resolver)
