@@ -53,6 +53,15 @@ func (w *world) says(node, cluster string, problems ...*septumpb.NodeProblem) {
 	w.Reported("node1", &septumpb.NodeReport{NodeVersion: node, ClusterVersion: cluster, Problems: problems, ProxyReady: true, Instance: "i"})
 }
 
+// enforces checks that node1 enforces the policy, or does not for a reason.
+func (w *world) enforces(t *testing.T, reason string) {
+	t.Helper()
+	got := w.facts()[0].nodes[0]
+	if got.reason != reason || got.enforcing != (reason == "") {
+		t.Errorf("enforcing %v, reason %q (%s), want %q", got.enforcing, got.reason, got.message, reason)
+	}
+}
+
 func TestWhenANodeEnforces(t *testing.T) {
 	a, a2, b := podID{"demo/a", "1"}, podID{"demo/a", "2"}, podID{"demo/b", "1"}
 	for name, c := range map[string]struct {
@@ -173,10 +182,7 @@ func TestWhenANodeEnforces(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
 			c.steps(w)
-			got := w.facts()[0].nodes[0]
-			if got.reason != c.want || got.enforcing != (c.want == "") {
-				t.Errorf("enforcing %v, reason %q (%s), want %q", got.enforcing, got.reason, got.message, c.want)
-			}
+			w.enforces(t, c.want)
 		})
 	}
 }

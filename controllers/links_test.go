@@ -85,10 +85,7 @@ func TestNodesOfOtherReplicas(t *testing.T) {
 			w := newWorld(t)
 			w.serve(1, "n1", "c1", podID{"demo/a", "1"})
 			c.steps(w)
-			got := w.facts()[0].nodes[0]
-			if got.reason != c.want || got.enforcing != (c.want == "") {
-				t.Errorf("enforcing %v, reason %q (%s), want %q", got.enforcing, got.reason, got.message, c.want)
-			}
+			w.enforces(t, c.want)
 		})
 	}
 }
