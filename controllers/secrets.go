@@ -22,6 +22,9 @@ const (
 	// secretsInterval is how often the Secrets that policies name are read again. They are
 	// not watched: whoever may watch the Secrets of a namespace may read all of them.
 	secretsInterval = 10 * time.Second
+	// issueInterval is how often it is looked whether certificates that are issued for rules
+	// must be others, as their issuer ends or a day begins.
+	issueInterval = 10 * time.Minute
 	// maxSecretKeys bounds the Secrets that all policies together can name.
 	maxSecretKeys = 1000
 )
@@ -34,8 +37,15 @@ type secretReader struct {
 	// trigger asks for a compile.
 	trigger func()
 	log     logr.Logger
+	// now is the time; nil for the clock's.
+	now func() time.Time
 
-	mu   sync.Mutex
+	// leaves is used by the one that compiles.
+	leaves ingest.Leaves
+
+	mu sync.Mutex
+	// at is when the last objects were given out, in steps of issueInterval.
+	at   time.Time
 	keys []string
 	held map[string]heldSecret
 }
@@ -51,6 +61,8 @@ func (r *secretReader) into(o *ingest.Objects) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	o.SharedSecretNamespaces, o.UnreadableSecrets = r.shared, map[string]string{}
+	r.at = r.step()
+	o.Time, o.Leaves = r.at, &r.leaves
 	for _, key := range r.keys {
 		if h := r.held[key]; h.secret != nil {
 			o.Secrets = append(o.Secrets, *h.secret)
@@ -58,6 +70,15 @@ func (r *secretReader) into(o *ingest.Objects) {
 			o.UnreadableSecrets[key] = h.unreadable
 		}
 	}
+}
+
+// step is the time in steps, so that what is issued is compared with what was.
+func (r *secretReader) step() time.Time {
+	now := time.Now
+	if r.now != nil {
+		now = r.now
+	}
+	return now().UTC().Truncate(issueInterval)
 }
 
 // want says which Secrets the policies name, and reads those that are new. It returns
@@ -120,12 +141,12 @@ func (r *secretReader) run(ctx context.Context) {
 	}
 }
 
-// refresh says whether something is not as it was.
+// refresh says whether something is not as it was, the time among it.
 func (r *secretReader) refresh(ctx context.Context) bool {
 	r.mu.Lock()
 	keys := r.keys[:min(len(r.keys), maxSecretKeys)]
+	changed := len(keys) > 0 && !r.at.Equal(r.step())
 	r.mu.Unlock()
-	changed := false
 	for _, key := range keys {
 		now, err := r.read(ctx, key)
 		if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
@@ -76,5 +77,27 @@ func TestSecretReader(t *testing.T) {
 	}
 	if changed, err := r.want(t.Context(), nil); err != nil || changed || len(r.held) != 0 {
 		t.Errorf("Secrets that nobody names any more are kept: %v %v", changed, err)
+	}
+}
+
+// TestSecretTime: what is issued is asked for again when the time for it may have come, and not before.
+func TestSecretTime(t *testing.T) {
+	at := time.Date(2030, 5, 17, 23, 58, 0, 0, time.UTC)
+	c := fake.NewClientBuilder().WithScheme(testScheme(t)).Build()
+	r := &secretReader{reader: c, log: logr.Discard(), now: func() time.Time { return at }}
+	var o ingest.Objects
+	r.into(&o)
+	if _, err := r.want(t.Context(), []string{"demo/ca"}); err != nil {
+		t.Fatal(err)
+	}
+	if r.refresh(t.Context()) || o.Leaves == nil || !o.Time.Equal(at.Truncate(issueInterval)) {
+		t.Errorf("changed at once, at %s", o.Time)
+	}
+	at = at.Add(3 * time.Minute)
+	if !r.refresh(t.Context()) {
+		t.Error("a new day changes nothing")
+	}
+	if r.into(&o); r.refresh(t.Context()) {
+		t.Error("it changes twice")
 	}
 }

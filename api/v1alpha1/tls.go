@@ -3,6 +3,8 @@ package v1alpha1
 // TLSRule describes TLS connections by the server name (SNI) that the client
 // asks for in the clear. Without inspect the connections are passed on as
 // they are: nothing inside of them is looked at.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.inspect) || !has(self.inspect.issuer) || self.serverNames.all(n, !n.startsWith('**') && n.lastIndexOf('*') <= n.indexOf('.'))",message="clients take certificates with `*` in the first label only: with an issuer list the names, or patterns such as `*.example.com`",fieldPath=".serverNames"
 type TLSRule struct {
 	// The names, as alternatives. `*` stands for any characters of one label
 	// (`*.example.com` is www.example.com, neither example.com nor
@@ -34,11 +36,23 @@ type ServerName string
 // that the client asked for. The Secrets are in the policy's namespace, or in
 // one that the administrator shares; while one cannot be used, the names are
 // refused and the condition ResolvedRefs says why. A Secret that changes acts
-// on new connections.
+// on new connections. Exactly one of certificate and issuer is set.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.certificate) != has(self.issuer)",message="exactly one of certificate and issuer must be set"
 type TLSInspection struct {
 	// The certificate that clients are shown, with its key: a Secret with
 	// tls.crt and tls.key. Clients must trust who signed it.
-	Certificate SecretReference `json:"certificate"`
+	// +optional
+	Certificate *SecretReference `json:"certificate,omitempty"`
+
+	// The authority that signs a certificate for the names of the rule, which
+	// clients are shown: a Secret with tls.crt and tls.key of a CA, followed
+	// in tls.crt by the CAs above it, up to one that clients trust. The CA's
+	// key stays with the operator; a new certificate, with a key of its own,
+	// comes each day and holds for a week. A pattern can have `*` in its first
+	// label only, with two labels after it.
+	// +optional
+	Issuer *SecretReference `json:"issuer,omitempty"`
 
 	// Who must have signed the server's certificate: a Secret with ca.crt.
 	ServerCA SecretReference `json:"serverCA"`

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/septum-dev/septum/policy"
 	"github.com/septum-dev/septum/policy/ingest"
@@ -20,6 +21,7 @@ type world struct {
 }
 
 func newWorld(o ingest.Objects) *world {
+	o.Time = time.Now()
 	snapshot, problems := ingest.Snapshot(o)
 	w := &world{snapshot: snapshot, compiled: policy.Compile(snapshot), nodes: map[string]policy.NodePolicy{}}
 	w.problems = slices.Concat(problems, w.compiled.Problems())

@@ -78,7 +78,7 @@ func TestAdmission(t *testing.T) {
 // TestSamples admits what the project tells its users to apply.
 func TestSamples(t *testing.T) {
 	servers := kinds(t)
-	for _, name := range []string{"allow-get-data.yaml", "allow-get-data-native.yaml", "jwt.yaml"} {
+	for _, name := range []string{"allow-get-data.yaml", "allow-get-data-native.yaml", "jwt.yaml", "inspect-issuer.yaml"} {
 		data, err := os.ReadFile(filepath.Join("..", "samples", name))
 		if err != nil {
 			t.Fatal(err)

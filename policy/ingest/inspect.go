@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/rsa"
 	"crypto/tls"
@@ -59,12 +60,13 @@ func (s *scope) ciliumInspection(in *ciliumv2.PortRule, path string) (policy.Ins
 	return out, good
 }
 
-// nativeInspection converts tls.inspect. The IDs are there also for Secrets that cannot be used.
-func (s *scope) nativeInspection(in *v1alpha1.TLSInspection, path string) (policy.Inspection, bool) {
+// nativeInspection converts tls.inspect of a rule about those names. The IDs are there also for
+// Secrets that cannot be used.
+func (s *scope) nativeInspection(rule policy.TLSRule, in *v1alpha1.TLSInspection, path string) (policy.Inspection, bool) {
 	var out policy.Inspection
 	good := true
 	set := func(to *policy.SecretID, id policy.SecretID, ok bool) { *to, good = id, good && ok }
-	id, ok := s.certificate(in.Certificate.Namespace, in.Certificate.Name, entryCertificate, entryKey, path+".certificate")
+	id, ok := s.shown(rule, in, path)
 	set(&out.Certificate, id, ok)
 	if c := in.ClientCA; c != nil {
 		id, ok := s.authority(c.Namespace, c.Name, entryCA, path+".clientCA")
@@ -77,6 +79,18 @@ func (s *scope) nativeInspection(in *v1alpha1.TLSInspection, path string) (polic
 		set(&out.ClientCertificate, id, ok)
 	}
 	return out, good
+}
+
+// shown finds the certificate that clients are shown, or issues it.
+func (s *scope) shown(rule policy.TLSRule, in *v1alpha1.TLSInspection, path string) (policy.SecretID, bool) {
+	switch {
+	case in.Certificate != nil && in.Issuer == nil:
+		return s.certificate(in.Certificate.Namespace, in.Certificate.Name, entryCertificate, entryKey, path+".certificate")
+	case in.Issuer != nil && in.Certificate == nil:
+		return s.issued(rule, *in.Issuer, path+".issuer")
+	}
+	s.invalid(path, "exactly one of certificate and issuer must be set: the names are refused")
+	return s.secretID("certificate", "", "", ""), false
 }
 
 // certificate finds a certificate with its key.
@@ -101,20 +115,28 @@ func (s *scope) certificate(namespace, name, cert, key, path string) (policy.Sec
 	if err != nil {
 		return fail(cert + " and " + key + " are not a certificate and its key: " + err.Error())
 	}
-	switch k := pair.PrivateKey.(type) {
-	case *rsa.PrivateKey:
-		if k.N.BitLen() < minRSA {
-			return fail(key + " is an RSA key of less than 2048 bits")
-		}
-	case *ecdsa.PrivateKey:
-		if size := k.Curve.Params().BitSize; size < 256 {
-			return fail(key + " is on a curve that the proxy does not know; P-256, P-384 and P-521 are")
-		}
-	default:
-		return fail(key + " is neither an RSA nor an ECDSA key")
+	if wrong := wrongKey(pair.PrivateKey); wrong != "" {
+		return fail(key + " " + wrong)
 	}
 	s.secrets.used[id] = policy.Secret{ID: id, Value: chain, Key: private}
 	return id, true
+}
+
+// wrongKey says why a private key cannot be used; "" if it can.
+func wrongKey(key crypto.PrivateKey) string {
+	switch k := key.(type) {
+	case *rsa.PrivateKey:
+		if k.N.BitLen() < minRSA {
+			return "is an RSA key of less than 2048 bits"
+		}
+	case *ecdsa.PrivateKey:
+		if size := k.Curve.Params().BitSize; size < 256 {
+			return "is on a curve that the proxy does not know; P-256, P-384 and P-521 are"
+		}
+	default:
+		return "is neither an RSA nor an ECDSA key"
+	}
+	return ""
 }
 
 // authority finds the certificates of authorities.

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -20,11 +21,16 @@ type secrets struct {
 	shared []string
 	asked  map[string]bool
 	used   map[policy.SecretID]policy.Secret
+	// now is when certificates are issued, leaves what was issued before, issued how many are.
+	now    time.Time
+	leaves *Leaves
+	issued int
 }
 
 func newSecrets(o Objects) *secrets {
 	out := &secrets{byKey: map[string]*corev1.Secret{}, unreadable: o.UnreadableSecrets, shared: o.SharedSecretNamespaces,
-		asked: map[string]bool{}, used: map[policy.SecretID]policy.Secret{}}
+		asked: map[string]bool{}, used: map[policy.SecretID]policy.Secret{}, now: o.Time, leaves: o.Leaves}
+	out.leaves.turn()
 	for i := range o.Secrets {
 		out.byKey[o.Secrets[i].Namespace+"/"+o.Secrets[i].Name] = &o.Secrets[i]
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"net/netip"
 	"slices"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -31,6 +32,10 @@ type Objects struct {
 	UnreadableSecrets map[string]string
 	// SharedSecretNamespaces are those whose Secrets policies of every namespace may name.
 	SharedSecretNamespaces []string
+	// Time is when the certificates that are issued for rules must hold.
+	Time time.Time
+	// Leaves, if set, keeps those certificates for the next Snapshot.
+	Leaves *Leaves
 }
 
 // Snapshot returns the objects as values, sorted as policy.Snapshot says, and the

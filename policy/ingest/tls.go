@@ -83,7 +83,7 @@ func (s *scope) nativeTLS(r *policy.Rule, in *v1alpha1.TLSRule, path string) (*p
 	good := true
 	if in.Inspect != nil {
 		out.HTTP = insideOf(r)
-		out.Rule.Inspect, good = s.nativeInspection(in.Inspect, path+".inspect")
+		out.Rule.Inspect, good = s.nativeInspection(out.Rule, in.Inspect, path+".inspect")
 		// Without its secrets the rule allows nothing; with denies in it, its names are refused,
 		// so that no other rule passes on what should be denied inside.
 		good = good || slices.ContainsFunc(out.HTTP, func(h policy.HTTPRule) bool { return h.Action == policy.Deny })

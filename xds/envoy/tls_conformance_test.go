@@ -101,7 +101,7 @@ func (e *realEnvoy) addSecret(t *testing.T, id policy.SecretID, shown, servers t
 		return
 	}
 	s := policy.Secret{ID: id, Value: servers.pem}
-	if strings.HasPrefix(string(id), "certificate/") {
+	if strings.HasPrefix(string(id), "certificate/") || strings.HasPrefix(string(id), "issued/") {
 		s.Value, s.Key = shown.leaf(t, "shown")
 	}
 	e.secrets = append(e.secrets, s)
