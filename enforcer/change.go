@@ -91,7 +91,7 @@ func (e *Enforcer) prepare(update xds.Update) (*change, error) {
 	// A class that has no number or resources is left out, here as in the maps.
 	var err, errBoth error
 	// What is left of the policy before needs its secrets.
-	np := withSecrets(c.np, e.force.policy)
+	np := withSecrets(c.np, withoutNamed(e.force.policy, c.np.Classes))
 	c.final, err = e.setsFor(withClasses(np, lingeringClasses(c.linger)), c.numbers)
 	c.set, errBoth = e.setsFor(withClasses(np, was), c.numbers)
 	e.outcome("ClassWithoutListener", errors.Join(err, errBoth))
@@ -129,6 +129,19 @@ func withSecrets(np, old policy.NodePolicy) policy.NodePolicy {
 	slices.SortFunc(secrets, policy.CompareSecrets)
 	np.Secrets = secrets
 	return np
+}
+
+// withoutNamed is old without the secrets that the classes name: one that they are not given any
+// more has been taken away, and what needs it is closed.
+func withoutNamed(old policy.NodePolicy, classes []policy.Class) policy.NodePolicy {
+	named := map[policy.SecretID]bool{}
+	for _, c := range classes {
+		for _, id := range c.Secrets() {
+			named[id] = true
+		}
+	}
+	old.Secrets = slices.DeleteFunc(slices.Clone(old.Secrets), func(s policy.Secret) bool { return named[s.ID] })
+	return old
 }
 
 // answered goes on with the change that Envoy answered to.
