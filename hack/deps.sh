@@ -20,6 +20,7 @@ dpkg-deb dpkg
 '
 [ "${1:-}" != test ] || needed+='
 java default-jre-headless
+javac default-jdk-headless
 mvn maven
 '
 missing=()

@@ -3,6 +3,8 @@ package attack
 import (
 	"fmt"
 	"net"
+	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"sync"
@@ -94,6 +96,7 @@ func TestResolvers(t *testing.T) {
 	if !reaches(t, clients[0], outside+":80") {
 		t.Error("the address of www.example.com is closed")
 	}
+	t.Run("resolvers of programs", func(t *testing.T) { programsResolve(t, n, clients[0], core.Addrs[0].String()) })
 	for name, server := range map[string]string{"CoreDNS": core.Addrs[0].String(), "node-local cache": nodeLocal} {
 		t.Run("1,000 a second of "+name, func(t *testing.T) { thousandASecond(t, clients, net.JoinHostPort(server, "53")) })
 	}
@@ -127,6 +130,44 @@ func resolves(t *testing.T, client *node.Pod, server string) {
 	}
 	if m, err := lookUp(t, client, "tcp", server, "large.example.com."); err != nil || len(m.Answers) != len(many()) {
 		t.Errorf("large, over TCP: %v", err)
+	}
+}
+
+// programsResolve has programs look names up as they do in a pod: by musl's resolver, by glibc's, and by Java's.
+func programsResolve(t *testing.T, n *node.Node, client *node.Pod, server string) {
+	t.Helper()
+	musl, err := exec.Command("sh", "musl.sh").Output()
+	if err != nil {
+		t.Fatalf("build a program with musl: %v", err)
+	}
+	conf := n.Path("resolv.conf")
+	text := "nameserver " + server + "\nsearch demo.svc.cluster.local svc.cluster.local\noptions ndots:5\n"
+	if err := os.WriteFile(conf, []byte(text), 0o644); err != nil { //nolint:gosec // as in a pod
+		t.Fatal(err)
+	}
+	for _, tt := range []struct{ program, name, want string }{
+		{"musl", "www.example.com.", "connected"},
+		{"musl", "secret.evil.example.", "no address"},
+		{"musl", "www.example.com", "no address"}, // it stops at the REFUSED of its search list: docs/fqdn.md
+		{"glibc", "www.example.com", "connected"},
+		{"glibc", "secret.evil.example", "no address"},
+		{"Java", "www.example.com", "connected"},
+		{"Java", "secret.evil.example", "no address"},
+	} {
+		args := map[string][]string{
+			"musl":  {strings.TrimSpace(string(musl))},
+			"glibc": {"python3", "testdata/connect.py"},
+			"Java":  {"java", "-Djava.net.preferIPv4Stack=true", "testdata/Connect.java"},
+		}[tt.program]
+		var out []byte
+		client.Do(func() error {
+			args := append([]string{"60", "unshare", "--mount", "sh", "-c", `mount --bind "$0" /etc/resolv.conf && exec "$@"`, conf}, append(args, tt.name)...)
+			out, _ = exec.CommandContext(t.Context(), "timeout", args...).CombinedOutput() //nolint:gosec // the programs above
+			return nil
+		})
+		if !strings.HasPrefix(string(out), tt.want) {
+			t.Errorf("%s looks up %s: %q, want %q", tt.program, tt.name, out, tt.want)
+		}
 	}
 }
 

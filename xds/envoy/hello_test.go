@@ -2,7 +2,6 @@ package envoy
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"io"
 	"net"
@@ -13,55 +12,8 @@ import (
 	"time"
 
 	"github.com/septum-dev/septum/policy"
+	"github.com/septum-dev/septum/test/clienthello"
 )
-
-// extension of a ClientHello: its type and body.
-type helloExtension struct {
-	kind uint16
-	body []byte
-}
-
-func sized16(b []byte) []byte {
-	return append(binary.BigEndian.AppendUint16(nil, uint16(len(b))), b...)
-}
-
-// sniOf is the server_name extension with a list of names.
-func sniOf(names ...string) helloExtension {
-	var list []byte
-	for _, n := range names {
-		list = append(append(list, 0), sized16([]byte(n))...)
-	}
-	return helloExtension{0, sized16(list)}
-}
-
-// helloOf is a ClientHello as one record, or as several if it is long.
-func helloOf(extensions ...helloExtension) []byte {
-	extensions = append(extensions,
-		helloExtension{0x0a0a, nil},                                                               // GREASE
-		helloExtension{43, []byte{4, 0x0a, 0x0a, 3, 4}},                                           // TLS 1.3
-		helloExtension{10, sized16([]byte{0, 29})},                                                // x25519
-		helloExtension{13, sized16([]byte{4, 3, 8, 4})},                                           // signatures
-		helloExtension{51, sized16(append([]byte{0, 29, 0, 32}, bytes.Repeat([]byte{9}, 32)...))}, // a key share
-		helloExtension{16, sized16([]byte("\x02h2\x08http/1.1"))})
-	var exts []byte
-	for _, e := range extensions {
-		exts = append(binary.BigEndian.AppendUint16(exts, e.kind), sized16(e.body)...)
-	}
-	body := append([]byte{3, 3}, bytes.Repeat([]byte{7}, 32)...)
-	body = append(body, 32)
-	body = append(body, bytes.Repeat([]byte{8}, 32)...)
-	body = append(body, sized16([]byte{0x13, 1, 0xc0, 0x2b})...)
-	body = append(body, 1, 0)
-	body = append(body, sized16(exts)...)
-	message := append([]byte{1, byte(len(body) >> 16), byte(len(body) >> 8), byte(len(body))}, body...)
-	var out []byte
-	for len(message) > 0 {
-		n := min(len(message), 1<<14)
-		out = append(append(out, 22, 3, 1), sized16(message[:n])...)
-		message = message[n:]
-	}
-	return out
-}
 
 // listener is a server that answers "passed" to whatever it gets, and tells what it got.
 func listener(t *testing.T) (string, chan []byte) {
@@ -103,8 +55,8 @@ func TestHostileHello(t *testing.T) {
 	upstream, got := listener(t)
 	e := startEnvoy(t, upstream)
 	addr := e.apply(t, policy.Class{ID: "c", Kind: policy.KindTLS, TLS: []policy.TLSRule{tlsRule("spec.egress[0]", "ok.example", "*.w.example", "*.5.w.example", "long.example")}})["c"]
-	padding := func(n int) helloExtension { return helloExtension{21, make([]byte, n)} }
-	good := helloOf(sniOf("ok.example"))
+	padding := func(n int) clienthello.Extension { return clienthello.Extension{Kind: 21, Body: make([]byte, n)} }
+	good := clienthello.Of(clienthello.SNI("ok.example"))
 	for _, tt := range []struct {
 		name  string
 		bytes []byte
@@ -113,40 +65,40 @@ func TestHostileHello(t *testing.T) {
 	}{
 		{"allowed", good, true, 0},
 		{"a byte a segment", good, true, 1},
-		{"upper case", helloOf(sniOf("OK.Example")), true, 0},
-		{"a dot at the end", helloOf(sniOf("ok.example.")), true, 0},
-		{"two dots at the end", helloOf(sniOf("ok.example..")), false, 0},
-		{"a dot at the beginning", helloOf(sniOf(".ok.example")), false, 0},
-		{"another name", helloOf(sniOf("no.example")), false, 0},
-		{"no name", helloOf(), false, 0},
-		{"an empty name", helloOf(sniOf("")), false, 0},
-		{"an empty list", helloOf(sniOf()), false, 0},
-		{"two names, allowed first", helloOf(sniOf("ok.example", "no.example")), false, 0},
-		{"two names, allowed last", helloOf(sniOf("no.example", "ok.example")), false, 0},
-		{"two extensions", helloOf(sniOf("ok.example"), sniOf("no.example")), false, 0},
-		{"two extensions, allowed last", helloOf(sniOf("no.example"), sniOf("ok.example")), false, 0},
-		{"another type of name", helloOf(helloExtension{0, sized16(append([]byte{1}, sized16([]byte("ok.example"))...))}), false, 0},
-		{"bytes behind the list", helloOf(helloExtension{0, append(sniOf("ok.example").body, 0)}), false, 0},
-		{"NUL inside", helloOf(sniOf("ok.example\x00.no.example")), false, 0},
-		{"NUL at the end", helloOf(sniOf("ok.example\x00")), false, 0},
-		{"an address", helloOf(sniOf("10.0.0.1")), false, 0},
-		{"an IPv6 address", helloOf(sniOf("::1")), false, 0},
-		{"a space", helloOf(sniOf("a b.w.example")), false, 0},
-		{"a line break", helloOf(sniOf("a\n.w.example")), false, 0},
-		{"a line break at the end", helloOf(sniOf("ok.example\n")), false, 0},
-		{"bytes that are not UTF-8", helloOf(sniOf("\xff\xfe.w.example")), false, 0},
-		{"a slash", helloOf(sniOf("no.example/.w.example")), false, 0},
-		{"a label too deep", helloOf(sniOf("a.b.w.example")), false, 0},
-		{"an empty label", helloOf(sniOf("..w.example")), false, 0},
-		{"a pattern as name", helloOf(sniOf("*.w.example")), false, 0},
-		{"a name of 256 bytes", helloOf(sniOf(strings.Repeat("a", 246) + ".w.example")), false, 0},
-		{"ECH with an allowed outer name", helloOf(helloExtension{0xfe0d, bytes.Repeat([]byte{5}, 200)}, sniOf("ok.example")), true, 0},
-		{"ECH with another outer name", helloOf(sniOf("no.example"), helloExtension{0xfe0d, bytes.Repeat([]byte{5}, 200)}), false, 0},
-		{"post-quantum shares", helloOf(padding(1216), sniOf("ok.example")), true, 0},
-		{"12 KiB", helloOf(padding(12<<10), sniOf("ok.example")), true, 0},
-		{"more than 16 KiB", helloOf(padding(20<<10), sniOf("ok.example")), false, 0},
-		{"more than 16 KiB, another name", helloOf(padding(20<<10), sniOf("no.example")), false, 0},
-		{"64 KiB, another name", helloOf(padding(30<<10), helloExtension{22, make([]byte, 30<<10)}, sniOf("no.example")), false, 0},
+		{"upper case", clienthello.Of(clienthello.SNI("OK.Example")), true, 0},
+		{"a dot at the end", clienthello.Of(clienthello.SNI("ok.example.")), true, 0},
+		{"two dots at the end", clienthello.Of(clienthello.SNI("ok.example..")), false, 0},
+		{"a dot at the beginning", clienthello.Of(clienthello.SNI(".ok.example")), false, 0},
+		{"another name", clienthello.Of(clienthello.SNI("no.example")), false, 0},
+		{"no name", clienthello.Of(), false, 0},
+		{"an empty name", clienthello.Of(clienthello.SNI("")), false, 0},
+		{"an empty list", clienthello.Of(clienthello.SNI()), false, 0},
+		{"two names, allowed first", clienthello.Of(clienthello.SNI("ok.example", "no.example")), false, 0},
+		{"two names, allowed last", clienthello.Of(clienthello.SNI("no.example", "ok.example")), false, 0},
+		{"two extensions", clienthello.Of(clienthello.SNI("ok.example"), clienthello.SNI("no.example")), false, 0},
+		{"two extensions, allowed last", clienthello.Of(clienthello.SNI("no.example"), clienthello.SNI("ok.example")), false, 0},
+		{"another type of name", clienthello.Of(clienthello.Extension{Kind: 0, Body: clienthello.Sized(append([]byte{1}, clienthello.Sized([]byte("ok.example"))...))}), false, 0},
+		{"bytes behind the list", clienthello.Of(clienthello.Extension{Kind: 0, Body: append(clienthello.SNI("ok.example").Body, 0)}), false, 0},
+		{"NUL inside", clienthello.Of(clienthello.SNI("ok.example\x00.no.example")), false, 0},
+		{"NUL at the end", clienthello.Of(clienthello.SNI("ok.example\x00")), false, 0},
+		{"an address", clienthello.Of(clienthello.SNI("10.0.0.1")), false, 0},
+		{"an IPv6 address", clienthello.Of(clienthello.SNI("::1")), false, 0},
+		{"a space", clienthello.Of(clienthello.SNI("a b.w.example")), false, 0},
+		{"a line break", clienthello.Of(clienthello.SNI("a\n.w.example")), false, 0},
+		{"a line break at the end", clienthello.Of(clienthello.SNI("ok.example\n")), false, 0},
+		{"bytes that are not UTF-8", clienthello.Of(clienthello.SNI("\xff\xfe.w.example")), false, 0},
+		{"a slash", clienthello.Of(clienthello.SNI("no.example/.w.example")), false, 0},
+		{"a label too deep", clienthello.Of(clienthello.SNI("a.b.w.example")), false, 0},
+		{"an empty label", clienthello.Of(clienthello.SNI("..w.example")), false, 0},
+		{"a pattern as name", clienthello.Of(clienthello.SNI("*.w.example")), false, 0},
+		{"a name of 256 bytes", clienthello.Of(clienthello.SNI(strings.Repeat("a", 246) + ".w.example")), false, 0},
+		{"ECH with an allowed outer name", clienthello.Of(clienthello.Extension{Kind: 0xfe0d, Body: bytes.Repeat([]byte{5}, 200)}, clienthello.SNI("ok.example")), true, 0},
+		{"ECH with another outer name", clienthello.Of(clienthello.SNI("no.example"), clienthello.Extension{Kind: 0xfe0d, Body: bytes.Repeat([]byte{5}, 200)}), false, 0},
+		{"post-quantum shares", clienthello.Of(padding(1216), clienthello.SNI("ok.example")), true, 0},
+		{"12 KiB", clienthello.Of(padding(12<<10), clienthello.SNI("ok.example")), true, 0},
+		{"more than 16 KiB", clienthello.Of(padding(20<<10), clienthello.SNI("ok.example")), false, 0},
+		{"more than 16 KiB, another name", clienthello.Of(padding(20<<10), clienthello.SNI("no.example")), false, 0},
+		{"64 KiB, another name", clienthello.Of(padding(30<<10), clienthello.Extension{Kind: 22, Body: make([]byte, 30<<10)}, clienthello.SNI("no.example")), false, 0},
 		{"SSL 2", []byte("\x80\x2e\x01\x00\x02\x00\x15\x00\x00\x00\x10" + strings.Repeat("x", 37)), false, 0},
 		{"HTTP", []byte("GET / HTTP/1.1\r\nHost: ok.example\r\n\r\n"), false, 0},
 		{"STARTTLS", []byte("EHLO x\r\nSTARTTLS\r\n"), false, 0},

@@ -226,3 +226,19 @@ func TestInspectionLater(t *testing.T) {
 		t.Errorf("got %d, %v", code, err)
 	}
 }
+
+// TestNothingAllowed: Envoy takes a class whose only rule has no secret or no name, and refuses what comes to it.
+func TestNothingAllowed(t *testing.T) {
+	upstream, _ := listener(t)
+	e := startEnvoy(t, upstream)
+	addrs := e.apply(t,
+		policy.Class{ID: "sealed", Kind: policy.KindTLS, Direction: policy.Egress, TLS: []policy.TLSRule{
+			{ID: ruleID("0"), Names: []policy.ServerName{"api.example"}, Inspect: policy.Inspection{Certificate: "certificate/missing"}}}},
+		policy.Class{ID: "nameless", Kind: policy.KindTLS, Direction: policy.Egress, TLS: []policy.TLSRule{{ID: ruleID("1")}}})
+	for _, id := range []policy.ClassID{"sealed", "nameless"} {
+		if answer, err := dialTLS(addrs[id], "api.example"); err == nil {
+			answer.Close()
+			t.Errorf("%s: the connection is taken", id)
+		}
+	}
+}

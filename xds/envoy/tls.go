@@ -89,6 +89,9 @@ func tlsChains(class policy.Class, ways []policy.Inspection) ([]*listenerv3.Filt
 			}
 		}
 	}
+	if len(chains) == 0 { // Envoy refuses a listener without any
+		chains = append(chains, passChain(unfoundChain, class.Direction, defaultDeny))
+	}
 	slices.SortFunc(chains, func(a, b *listenerv3.FilterChain) int {
 		return policy.CompareServerNames(policy.ServerName(a.Name), policy.ServerName(b.Name))
 	})
@@ -105,6 +108,9 @@ func passedBy(class policy.Class, rule policy.RuleID) string {
 
 // noChain is the name of no chain: what is sent there is refused.
 const noChain = "none"
+
+// unfoundChain is the name of a chain that no server name leads to.
+const unfoundChain = "not found"
 
 // finder finds chains by server names: those that are spelt out by one look-up, and then
 // patterns in turn. The first rule that has a name decides.

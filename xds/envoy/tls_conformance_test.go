@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/septum-dev/septum/policy"
+	"github.com/septum-dev/septum/test/clienthello"
 	"github.com/septum-dev/septum/test/conformance"
 )
 
@@ -71,9 +72,9 @@ func TestConformanceTLS(t *testing.T) {
 		if r := j.check.Request; r.TLS == nil {
 			hello = fmt.Appendf(nil, "%s %s HTTP/1.1\r\nHost: %s\r\n\r\n", r.HTTP.Method, r.HTTP.Path, r.HTTP.Host)
 		} else if r.TLS.ServerName == "" {
-			hello = helloOf()
+			hello = clienthello.Of()
 		} else {
-			hello = helloOf(sniOf(r.TLS.ServerName))
+			hello = clienthello.Of(clienthello.SNI(r.TLS.ServerName))
 		}
 		c.SetDeadline(time.Now().Add(10 * time.Second))
 		_, _ = c.Write(hello)
