@@ -69,7 +69,7 @@ fuzz: ## Every fuzz target for a while each (root; FUZZTIME=1h, TARGETS='FuzzDec
 
 .PHONY: bench
 bench: ## Measure: the data path beside other proxies (written to docs/performance.md), then the pure code (root)
-	go test -count=1 -timeout=60m -v -run 'TestDataPath|TestKafka' ./test/bench -full -update
+	go test -count=1 -timeout=60m -v -run 'TestDataPath|TestKafka|TestDNS|TestTLS' ./test/bench -full -update
 	go test -run '^$$' -bench . -benchmem ./policy/... ./bpf/... ./xds/... ./controllers
 
 ##@ Build it

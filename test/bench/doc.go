@@ -4,7 +4,8 @@
 // Envoy; blocks of requests are interleaved in random order, so that what disturbs the
 // machine disturbs all alike.
 //
-// A Kafka broker's policed port is measured beside its direct one in the same way.
+// The policed ports of a Kafka broker, of CoreDNS and of a server of TLS are measured beside their
+// direct ones in the same way.
 //
 // "go test ./test/bench" runs each measurement for a moment and checks only that every arm
 // answers as it must: a request that a policy refuses is refused on each of its connections.

@@ -171,7 +171,7 @@ func TestChoose(t *testing.T) {
 		names []string
 		want  string
 	}{
-		"what a part needs comes with it":    {[]string{"kernel"}, "deps envoy kafka prometheus resolvers kernel"},
+		"what a part needs comes with it":    {[]string{"kernel"}, "deps envoy kafka prometheus resolvers musl kernel"},
 		"tests that only come before do not": {[]string{"e2e"}, "deps binaries envoy kafka hubble images e2e"},
 		"the order is that of the parts":     {[]string{"lint", "unit"}, "deps prometheus unit lint"},
 	} {
