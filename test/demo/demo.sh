@@ -3,6 +3,7 @@
 # announcement's applications and its policy, and what the policy does to their requests.
 #
 #   test/demo/demo.sh          bring everything up, show it, and leave it up
+#   test/demo/demo.sh again    show it once more, on what is up (the e2e tests use it)
 #   test/demo/demo.sh install  bring everything up, without the show (the e2e tests use it)
 #   test/demo/demo.sh kafka    bring everything up with a Kafka broker, show that, and leave it up
 #   test/demo/demo.sh kafka-install  add the broker to what is up (the e2e tests use it)
@@ -25,6 +26,10 @@ case ${1:-show} in
     show
     next_steps
     ;;
+  again)
+    eval "$("$cluster" env)"
+    show
+    ;;
   install) install ;;
   kafka)
     install
@@ -38,5 +43,5 @@ case ${1:-show} in
     diagnose
     ;;
   down) "$cluster" down ;;
-  *) fail "there is no command $1; use: install, kafka, kafka-install, diagnose, down, or nothing" ;;
+  *) fail "there is no command $1; use: again, install, kafka, kafka-install, diagnose, down, or nothing" ;;
 esac
