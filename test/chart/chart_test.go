@@ -144,13 +144,14 @@ func TestSchemaRefuses(t *testing.T) {
 		set  string
 		want string
 	}{
-		"unknown key at the top":  {"enforcr.logLevel=debug", "additional properties 'enforcr' not allowed"},
-		"unknown key of a part":   {"operator.replica=2", "additional properties 'replica' not allowed"},
-		"unknown key of an image": {"proxy.image.name=envoy", "additional properties 'name' not allowed"},
-		"no replicas":             {"operator.replicas=0", "/operator/replicas"},
-		"unknown log level":       {"enforcer.logLevel=loud", "/enforcer/logLevel"},
-		"digest without its hash": {"operator.image.digest=abc", "/operator/image/digest"},
-		"relative path":           {"paths.cgroup=sys/fs/cgroup", "/paths/cgroup"},
+		"unknown key at the top":     {"enforcr.logLevel=debug", "additional properties 'enforcr' not allowed"},
+		"unknown key of a part":      {"operator.replica=2", "additional properties 'replica' not allowed"},
+		"unknown key of an image":    {"proxy.image.name=envoy", "additional properties 'name' not allowed"},
+		"no replicas":                {"operator.replicas=0", "/operator/replicas"},
+		"unknown log level":          {"enforcer.logLevel=loud", "/enforcer/logLevel"},
+		"digest without its hash":    {"operator.image.digest=abc", "/operator/image/digest"},
+		"a class above the system's": {"priorityClasses[0].name=a,priorityClasses[0].value=2000000000", "/priorityClasses/0/value"},
+		"relative path":              {"paths.cgroup=sys/fs/cgroup", "/paths/cgroup"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			out, err := helm(t, "template", "septum", chartDir, "--set", tt.set)
