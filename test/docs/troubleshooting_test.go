@@ -26,6 +26,7 @@ func TestErrorsAreExplained(t *testing.T) {
 		{"problem of a node", []string{"enforcer"}, regexp.MustCompile(`\b(?:outcome|problem)\("([A-Z]\w+)",`), 10},
 		{"problem of a node", []string{"enforcer"}, regexp.MustCompile(`(?m)^(?:const |\t)reason\w+ += "([A-Z]\w+)"`), 8},
 		{"logged error", []string{"cmd", "controllers", "enforcer", "relay", "xds"}, regexp.MustCompile(`\b[lL]og\.Error\((?:[^",]+, )?"([^"]+)"`), 20},
+		{"logged warning", []string{"cmd", "enforcer"}, regexp.MustCompile(`\b[lL]og\.Warn\("([^"]+)"`), 3},
 		{"logged error", []string{"controllers"}, regexp.MustCompile(`\bretry\(\w+, [\w.]+, "([^"]+)"`), 2},
 	} {
 		seen := map[string]bool{}
