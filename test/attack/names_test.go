@@ -24,6 +24,7 @@ const (
 	outsideOther = "203.0.113.8"
 	outsideChain = "203.0.113.9"
 	outsideFree  = "203.0.113.66"
+	outsideLate  = "203.0.113.67"
 )
 
 // zone is a DNS server that says what the test wants of each name.
@@ -122,7 +123,7 @@ func TestNames(t *testing.T) {
 	at := n.AddPod("resolver", "10.244.1.3", policy.Labels{"k8s:app": "resolver"})
 	other := n.AddPod("other", "10.244.1.4", policy.Labels{"k8s:app": "other"})
 	far := n.AddRemote("far", "10.244.2.2", nil)
-	for _, addr := range []string{outside, outsideOther, outsideChain, outsideFree} {
+	for _, addr := range []string{outside, outsideOther, outsideChain, outsideFree, outsideLate} {
 		node.AddAddr(n, far.NS, "eth0", addr+"/32")
 		n.Route(n.Host, far.HostVeth(), addr+"/32")
 	}
@@ -193,6 +194,7 @@ func TestNames(t *testing.T) {
 			t.Errorf("GET %s: %q, want %q", path, got, want)
 		}
 	}
+	lookUpsThroughProxyRestart(t, n, z, client, resolver)
 	namesThroughRestart(t, n, client, other)
 }
 
