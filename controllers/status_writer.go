@@ -286,6 +286,8 @@ func (w *statusWriter) tell(p policyFacts, before, after []metav1.Condition) {
 		}
 		eventType := corev1.EventTypeNormal
 		switch {
+		case c.Reason == v1alpha1.ReasonAcceptedWithWarnings && (old == nil || old.Reason != c.Reason || old.Message != c.Message):
+			eventType = corev1.EventTypeWarning // such as rules that can match nothing
 		case old != nil && old.Status == c.Status:
 			continue
 		case c.Status != good && c.Reason != v1alpha1.ReasonPending:

@@ -8,6 +8,7 @@ import (
 	"github.com/go-logr/logr"
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
@@ -238,4 +239,31 @@ func TestAStatusThatWasDeletedComesBack(t *testing.T) {
 	}
 	d.writer.pass(t.Context())
 	d.expect("made anew", "True", v1alpha1.ReasonEnforced, "1/1")
+}
+
+// TestWarningsAreTold: what can never match is an event once, and again when it is another.
+func TestWarningsAreTold(t *testing.T) {
+	recorder := events.NewFakeRecorder(10)
+	w := &statusWriter{recorder: recorder}
+	p := policyFacts{policyRecord: policyRecord{ref: policy.Ref{Kind: v1alpha1.KindL7NetworkPolicy, Namespace: "demo", Name: "n"}}}
+	warned := func(message string) []metav1.Condition {
+		return []metav1.Condition{condition(v1alpha1.ConditionAccepted, true, v1alpha1.ReasonAcceptedWithWarnings, message)}
+	}
+	good := []metav1.Condition{condition(v1alpha1.ConditionAccepted, true, v1alpha1.ReasonAccepted, "good")}
+	for _, tt := range []struct {
+		before, after []metav1.Condition
+		want          int
+	}{
+		{nil, warned("a"), 1}, {good, warned("a"), 1}, {warned("a"), warned("a"), 0}, {warned("a"), warned("b"), 1}, {warned("b"), good, 0}, {nil, good, 0},
+	} {
+		w.tell(p, tt.before, tt.after)
+		if got := len(recorder.Events); got != tt.want {
+			t.Errorf("%+v to %+v: %d events, want %d", tt.before, tt.after, got, tt.want)
+		}
+		for len(recorder.Events) > 0 {
+			if e := <-recorder.Events; !strings.HasPrefix(e, "Warning AcceptedWithWarnings") {
+				t.Errorf("the event is %q", e)
+			}
+		}
+	}
 }

@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"fmt"
 	ciliumv2 "github.com/septum-dev/septum/api/cilium/v2"
 	"github.com/septum-dev/septum/policy"
 )
@@ -141,7 +142,7 @@ func (s *scope) portRule(r *policy.Rule, in *ciliumv2.PortRule, deny bool) bool 
 	}
 	if kind == "http" {
 		if !inspects {
-			s.warnTLSPorts(ports, path)
+			s.warnTLSPorts(ports, path+".rules.http", "terminatingTLS")
 		}
 		http := s.ciliumHTTP(in.Rules.HTTP, path+".rules.http")
 		if len(http.Rules) == 0 {
@@ -206,10 +207,20 @@ func (s *scope) l7Kind(in *ciliumv2.L7Rules, path string) (kind string, ok bool)
 }
 
 // warnTLSPorts: HTTP rules see nothing of requests inside of TLS (SEMANTICS 23).
-func (s *scope) warnTLSPorts(ports []policy.Port, path string) {
+func (s *scope) warnTLSPorts(ports []policy.Port, path, inspect string) {
 	for _, p := range ports {
-		if p.Port == 443 && p.EndPort == 0 || p.Name == "https" {
-			s.warn(path+".rules.http", policy.ReasonNoMatch, "port 443 is usually TLS, which these rules cannot look into: TLS connections are refused")
+		name := ""
+		for _, usual := range []uint16{443, 8443} {
+			if p.Port == usual || p.Port < usual && usual <= p.EndPort {
+				name = fmt.Sprintf("port %d", usual)
+				break
+			}
+		}
+		if p.Name == "https" {
+			name = "port https"
+		}
+		if name != "" {
+			s.warn(path, policy.ReasonNoMatch, "%s is usually TLS, which these rules cannot look into: TLS connections are refused; %s looks into them (docs/tls.md)", name, inspect)
 			return
 		}
 	}

@@ -81,7 +81,11 @@ func (s *scope) nativeRule(in *v1alpha1.TrafficRule, who peers, named bool, path
 	}
 	if in.HTTP != nil || in.GRPC != nil {
 		if in.TLS == nil {
-			s.warnTLSPorts(ports, path)
+			field := ".http"
+			if in.HTTP == nil {
+				field = ".grpc"
+			}
+			s.warnTLSPorts(ports, path+field, "tls.inspect")
 		}
 		http := &policy.HTTP{Rules: append(s.nativeHTTP(in.HTTP, path+".http"), s.nativeGRPC(in.GRPC, path+".grpc")...)}
 		broken = broken || len(http.Rules) == 0
